@@ -1,0 +1,352 @@
+"""The feeder: an epoch's rows, gathered into static buffers, one block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .rows import (
+    BLOCK_BYTES,
+    CHUNK_NUMBERS,
+    RowSet,
+    Segment,
+    SparseBatch,
+    SparseRows,
+    plan_epoch,
+)
+
+# Blocks of rows that never change their order are kept when all of them fit here.
+STATIC_BYTES = 2**26
+# Dropout compares 16 random bits with this grid: four masks for one 64-bit number.
+_GRID = 2**16
+
+
+class Step(NamedTuple):
+    """Views of one piece; shapes for K > 1, without the first axis where K = 1.
+
+    x (K, b, d + 1), x_t (K, d + 1, b), y (K, b, my), raw (K, b, m), coefficient
+    (K, b, 1), or a single number where all rows count alike: what turns the row losses'
+    gradients into that of the batch's mean loss. masks: one (K, b, h) for each hidden
+    layer, or none at all.
+    """
+
+    x: Tensor | SparseBatch
+    x_t: Tensor | None
+    y: Tensor
+    raw: Tensor
+    coefficient: Tensor
+    masks: tuple[Tensor, ...]
+
+
+class Dropout:
+    """Each network's own stream of dropout masks.
+
+    Parameters
+    ----------
+    rates : ndarray of shape (K,)
+        Share of hidden units left out, network by network; kept on a grid of 1/65536.
+    generators : list of K numpy.random.Generator
+    widths : sequence of int
+        Units of each hidden layer.
+    """
+
+    def __init__(
+        self,
+        rates: np.ndarray,
+        generators: list[np.random.Generator],
+        widths: Sequence[int],
+    ) -> None:
+        self.thresholds = np.round(rates * _GRID).astype(np.uint16)
+        self.generators = generators
+        self.widths = list(widths)
+
+    def draw(self, k: int, n_pieces: int, count: int) -> list[np.ndarray]:
+        """Draw factors (n_pieces, count, h) for each layer of network k.
+
+        A network consumes its stream piece by piece, whatever the neighbours do.
+        """
+        per_piece = count * sum(self.widths)
+        words = -(-per_piece // 4)
+        bits = self.generators[k].bit_generator.random_raw(n_pieces * words)
+        bits = bits.view(np.uint16).reshape(n_pieces, -1)[:, :per_piece]
+        kept = bits.reshape(n_pieces, count, sum(self.widths)) >= self.thresholds[k]
+        factors = kept * np.float64(_GRID / (_GRID - float(self.thresholds[k])))
+        return np.split(factors, np.cumsum(self.widths)[:-1], axis=2)
+
+
+class Block:
+    """Buffers for up to T pieces of b rows of K networks, and their views."""
+
+    def __init__(
+        self,
+        rows: RowSet,
+        T: int,
+        b: int,
+        n_raw: int,
+        widths: Sequence[int],
+        into_table: bool = False,
+    ) -> None:
+        self.K, self.b, self.T = len(rows.index), b, T
+        self._weights, self._n, self._totals = rows.weight, rows.n, rows.totals
+        like = rows.x.values if isinstance(rows.x, SparseRows) else rows.x
+        self._dtype, self._device = like.dtype, like.device
+        self.raw = self._empty(n_raw)
+        self.coefficient: Tensor | None = None
+        # Zero, not empty: padded places are never drawn, and must stay finite.
+        self.masks = [self._empty(h).zero_() for h in widths]
+        self.x: Tensor | None = None
+        self.y = self._empty(0 if into_table else rows.y.shape[1], rows.y.dtype)
+        if isinstance(rows.x, Tensor) and not into_table:
+            self.x = self._empty(rows.x.shape[1])
+        self.steps: list[Step] = []
+        self.n_pieces = 0
+
+    def _empty(self, columns: int, dtype: torch.dtype | None = None) -> Tensor:
+        shape = (self.T, self.K, self.b, columns)
+        return torch.empty(shape, dtype=dtype or self._dtype, device=self._device)
+
+    def describe(self, segment: Segment, first: int, n_pieces: int) -> None:
+        """Take over what the segment says of the pieces held now."""
+        n, sizes = self._n, segment.sizes
+        self.segment, self.n_pieces = segment, n_pieces
+        self.opens = segment.opens[first : first + n_pieces]
+        self.closes = segment.closes[first : first + n_pieces]
+        self.active = segment.counts > 0
+        self.weighted = self._weights is not None or not segment.even
+        # The record's share: sum over batches of (mean loss of the batch) b / n.
+        self.share = torch.from_numpy(sizes / n).to(self._device, self._dtype)
+        # w / (b wbar), wbar = totals / n, but for w: the mean of a weighted batch.
+        self.rates = np.divide(n, sizes * self._totals, where=sizes > 0, out=0.0 * n)
+        if self.coefficient is None:
+            self.coefficient = (
+                self._empty(1)
+                if self.weighted
+                else torch.tensor(self.rates[0], dtype=self._dtype, device=self._device)
+            )
+
+    def view_steps(self, x_pieces: list | None = None) -> None:
+        """Make the views of all T pieces, once."""
+        assert self.coefficient is not None
+        if x_pieces is None:
+            assert self.x is not None
+            x_pieces = self._cut(self.x)
+        n_pieces = len(x_pieces)
+        rates = (
+            self._cut(self.coefficient)
+            if self.weighted
+            else [self.coefficient] * n_pieces
+        )
+        masks = [self._cut(mask) for mask in self.masks]
+        self.steps = [
+            Step(
+                x,
+                None if isinstance(x, SparseBatch) else x.transpose(-1, -2),
+                y,
+                raw,
+                rate,
+                tuple(mask[t] for mask in masks),
+            )
+            for t, (x, y, raw, rate) in enumerate(
+                zip(x_pieces, self._cut(self.y), self._cut(self.raw), rates)  # noqa: B905
+            )
+        ]
+
+    def _cut(self, tensor: Tensor) -> list[Tensor]:
+        """Cut (T, K, b, columns) into its pieces; without the stack axis if K = 1."""
+        if self.K == 1:
+            tensor = tensor[:, 0]
+        return list(tensor.unbind(0))
+
+    def record(self, values: Tensor) -> Tensor:
+        """Sum row losses (T, K, b) of the pieces held into the epoch's mean, (K,)."""
+        assert self.coefficient is not None
+        if not self.weighted:
+            return values.sum((0, 2)) * (self.coefficient * self.share)
+        factor = self.coefficient[: self.n_pieces, ..., 0]
+        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.share
+
+
+class Feeder:
+    """Feeds the rows of K networks, block by block.
+
+    Parameters
+    ----------
+    rows : RowSet
+    batch : ndarray of shape (K,)
+        Batch sizes.
+    n_raw : int
+        Raw outputs of the network, m.
+    widest : int
+        Units of the widest layer, which bounds the rows of a piece.
+    dropout : Dropout or None, default=None
+    """
+
+    def __init__(
+        self,
+        rows: RowSet,
+        batch: np.ndarray,
+        n_raw: int,
+        widest: int,
+        dropout: Dropout | None = None,
+    ) -> None:
+        self.rows, self.n_raw, self.dropout = rows, n_raw, dropout
+        self.K = len(rows.index)
+        chunk = max(128, CHUNK_NUMBERS // (self.K * max(widest, 1)))
+        self.plan = plan_epoch(rows.n, batch, chunk)
+        self._n, self._totals = rows.n, rows.totals
+        self._blocks: dict[tuple[int, int] | int, Block] = {}
+        self._kept: list[Block] | None = None
+        self._row_bytes = self._bytes_per_row()
+
+    def _bytes_per_row(self) -> int:
+        x = self.rows.x
+        if isinstance(x, SparseRows):
+            return 24 * max(1, len(x.values) // max(1, x.shape[0]))
+        return x.shape[1] * x.element_size()
+
+    def epoch(self, orders: list[np.ndarray] | None) -> Iterator[Block]:
+        """Yield the epoch's blocks.
+
+        Parameters
+        ----------
+        orders : list of K ndarrays of shape (n_k,), or None
+            Each network's order of its own rows; None keeps them as they are.
+        """
+        if orders is not None:
+            yield from self._gathered(self._order(orders))
+        elif self._kept is not None:
+            yield from self._refreshed(self._kept)
+        elif self.rows.contiguous and isinstance(self.rows.x, Tensor):
+            self._kept = [self._sliced(s) for s in self.plan]
+            yield from self._refreshed(self._kept)
+        elif self._row_bytes * int(self._n.sum()) <= STATIC_BYTES:
+            order = self._order([np.arange(n) for n in self._n])
+            self._kept = list(self._gathered(order, keep=True))
+            yield from self._kept
+        else:
+            yield from self._gathered(self._order([np.arange(n) for n in self._n]))
+
+    def _refreshed(self, blocks: list[Block]) -> Iterator[Block]:
+        for block in blocks:
+            self._draw_masks(block)
+            yield block
+
+    def _order(self, orders: list[np.ndarray]) -> Tensor:
+        """Stack the orders, padded by their first row, (K, n_max)."""
+        widest = int(self._n.max())
+        padded = [np.pad(o, (0, widest - len(o)), mode="edge") for o in orders]
+        return torch.from_numpy(np.stack(padded) if self.K > 1 else padded[0][None])
+
+    def _gathered(self, order: Tensor, keep: bool = False) -> Iterator[Block]:
+        for s, segment in enumerate(self.plan):
+            total = len(segment.opens)
+            room = max(1, BLOCK_BYTES // (self.K * segment.width * self._row_bytes))
+            for first in range(0, total, room):
+                n_pieces = min(room, total - first)
+                key = (s, first) if keep else (s if segment.even else -segment.width)
+                block = self._block(key, segment, min(room, total))
+                self._fill(block, segment, first, n_pieces, order)
+                yield block
+
+    def _block(self, key: tuple[int, int] | int, segment: Segment, room: int) -> Block:
+        block = self._blocks.get(key)
+        if block is None or block.T < room:
+            widths = self.dropout.widths if self.dropout else ()
+            block = Block(self.rows, room, segment.width, self.n_raw, widths)
+            self._blocks[key] = block
+        return block
+
+    def _fill(
+        self, block: Block, segment: Segment, first: int, n_pieces: int, order: Tensor
+    ) -> None:
+        block.describe(segment, first, n_pieces)
+        places = self._places(segment, first, n_pieces, order)  # (T, K, b)
+        table = self._table_rows(places).to(self.rows.y.device)
+        flat = table.reshape(-1)
+        y = self.rows.y
+        torch.index_select(
+            y, 0, flat, out=block.y[:n_pieces].view(len(flat), y.shape[1])
+        )
+        if isinstance(self.rows.x, SparseRows):
+            block.view_steps(self._sparse_pieces(self.rows.x, table))
+        else:
+            assert block.x is not None
+            x = block.x[:n_pieces].view(len(flat), -1)
+            torch.index_select(self.rows.x, 0, flat, out=x)
+            if not block.steps:
+                block.view_steps()
+        if block.weighted:
+            self._fill_coefficient(block, places)
+        self._draw_masks(block)
+
+    def _places(
+        self, segment: Segment, first: int, n_pieces: int, order: Tensor
+    ) -> Tensor:
+        """Places in each network's own list of rows, (T, K, b), padding repeated."""
+        width = segment.width
+        starts = segment.starts[first]
+        if segment.even:
+            stop = int(starts[0]) + n_pieces * width
+            part = order[:, int(starts[0]) : stop].view(self.K, n_pieces, width)
+            return part.transpose(0, 1)
+        taken = [
+            np.minimum(start + np.arange(width), n - 1)
+            for start, n in zip(starts, self._n, strict=True)
+        ]
+        return torch.gather(order, 1, torch.from_numpy(np.stack(taken)))[None]
+
+    def _table_rows(self, places: Tensor) -> Tensor:
+        if self.rows.contiguous:
+            return places
+        return torch.stack(
+            [self.rows.index[k][places[:, k]] for k in range(self.K)], dim=1
+        )
+
+    def _sparse_pieces(self, x: SparseRows, table: Tensor) -> list[SparseBatch]:
+        pieces = []
+        for piece in table:
+            pairs = [x.gather(index) for index in piece]
+            rows, transposed = [p[0] for p in pairs], [p[1] for p in pairs]
+            pieces.append(SparseBatch(rows, transposed, self.rows.shift))
+        return pieces
+
+    def _fill_coefficient(self, block: Block, places: Tensor) -> None:
+        """Write w / (batch rows x mean weight), and 0 in padding."""
+        assert block.coefficient is not None
+        target = block.coefficient[: block.n_pieces, ..., 0]
+        target.zero_()
+        for k, count in enumerate(block.segment.counts):
+            value: Tensor | float = float(block.rates[k])
+            if self.rows.weight is not None:
+                own = places[:, k, :count].to(self.rows.weight[k].device)
+                value = self.rows.weight[k][own] * value
+            target[:, k, :count] = value
+
+    def _sliced(self, segment: Segment) -> Block:
+        """Build a block of views into the table itself: one network, rows in order."""
+        T, b = len(segment.opens), segment.width
+        widths = self.dropout.widths if self.dropout else ()
+        block = Block(self.rows, T, b, self.n_raw, widths, into_table=True)
+        start = int(segment.starts[0, 0])
+        stop = start + T * b
+        x, y = self.rows.x, self.rows.y
+        assert isinstance(x, Tensor)
+        block.x = x[start:stop].view(T, 1, b, -1)
+        block.y = y[start:stop].view(T, 1, b, -1)
+        block.describe(segment, 0, T)
+        if block.weighted:
+            self._fill_coefficient(block, torch.arange(start, stop).view(T, 1, b))
+        block.view_steps()
+        return block
+
+    def _draw_masks(self, block: Block) -> None:
+        if self.dropout is None:
+            return
+        for k, count in enumerate(block.segment.counts):
+            drawn = self.dropout.draw(k, block.n_pieces, int(count))
+            for mask, factors in zip(block.masks, drawn, strict=True):
+                mask[: block.n_pieces, k, :count] = torch.from_numpy(factors)

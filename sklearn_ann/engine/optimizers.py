@@ -1,0 +1,386 @@
+"""First-order optimisers on a flat tensor: SGD and Adam, with state per network.
+
+Learning rates, momenta and step counters belong to single networks. Where all K of
+them agree, as they do at K = 1, one fused call serves; where they differ, each is
+spread once an epoch over its network's parameters and the formulas run on the spread
+values. Both give the same numbers up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .network import NetworkStack
+
+
+@dataclass(frozen=True, slots=True)
+class SolverOptions:
+    """What the networks of a stack share about how they are trained.
+
+    Attributes
+    ----------
+    name : {"sgd", "adam", "adamw", "lbfgs"}
+    schedule : {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}
+    nesterovs_momentum : bool
+    beta_1, beta_2, epsilon : float
+        Adam's.
+    max_fun : int
+        Most function evaluations of L-BFGS.
+    """
+
+    name: str = "adam"
+    schedule: str = "constant"
+    nesterovs_momentum: bool = True
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    max_fun: int = 15_000
+
+
+def shared(values: np.ndarray) -> bool:
+    """Whether all networks have the same value."""
+    return bool((values == values[0]).all())
+
+
+class Optimizer:
+    """State of a first-order optimiser for K networks.
+
+    Attributes
+    ----------
+    rate : float or Tensor of shape (K * P,)
+        This epoch's learning rate.
+    moments : list of Tensor of shape (K * P,)
+        Running moments, laid out like the stack's parameters.
+    """
+
+    n_moments = 0
+
+    def __init__(self, stack: NetworkStack) -> None:
+        self.stack = stack
+        self._count = np.zeros(stack.K, dtype=np.int64)
+        self._ahead = 0  # steps that all have taken since; a NumPy += costs more
+        self.moments = [torch.zeros_like(stack.flat) for _ in range(self.n_moments)]
+        self.rate: float | Tensor = 0.0
+
+    @property
+    def count(self) -> np.ndarray:
+        """Steps taken by each network, (K,)."""
+        return self._count + self._ahead
+
+    def begin_epoch(self, rates: np.ndarray) -> None:
+        """Take this epoch's learning rates, (K,)."""
+        self._rates = rates
+        self.rate = float(rates[0]) if shared(rates) else self._spread(rates)
+
+    def _spread(self, values: np.ndarray) -> Tensor:
+        return self.stack.spread(torch.from_numpy(values).to(self.stack.flat.dtype))
+
+    def step(self) -> None:
+        """Move the parameters by one step along the stack's gradient."""
+        raise NotImplementedError
+
+    def masked(self, move: Callable[[], None], active: np.ndarray) -> None:
+        """Let some networks move; the others stand still, state and all.
+
+        Parameters
+        ----------
+        move : callable
+            Takes a step with all networks.
+        active : ndarray of bool, shape (K,)
+        """
+        held = [self.stack.flat, *self.moments]
+        before = [tensor.clone() for tensor in held]
+        count = self.count
+        move()
+        moved = self.stack.spread(torch.from_numpy(active))
+        for tensor, old in zip(held, before, strict=True):
+            tensor.copy_(torch.where(moved, tensor, old))
+        self._count = np.where(active, self.count, count)
+        self._ahead = 0
+
+    def select(self, stack: NetworkStack, keep: Tensor) -> None:
+        """Follow the stack when networks leave it."""
+        self.moments = self._selected(stack, keep)
+        self._count = self._count[keep.cpu().numpy()]
+        self.stack = stack
+
+    def _selected(self, stack: NetworkStack, keep: Tensor) -> list[Tensor]:
+        kept = []
+        for moment in self.moments:
+            smaller = torch.empty_like(stack.flat)
+            stack.set_rows(smaller, self.stack.rows(moment)[keep])
+            kept.append(smaller)
+        return kept
+
+    def state(self, k: int) -> dict[str, np.ndarray]:
+        """Return what network k needs to go on later as if it had never stopped."""
+        rows = [self.stack.rows(m)[k].cpu().numpy().copy() for m in self.moments]
+        return {"count": self.count[k : k + 1].copy(), "moments": np.array(rows)}
+
+    def restore(self, states: list[dict[str, np.ndarray] | None]) -> None:
+        """Take up each network's saved state; None starts afresh."""
+        for i, moment in enumerate(self.moments):
+            rows = self.stack.rows(moment).clone()
+            for k, state in enumerate(states):
+                if state is not None:
+                    rows[k] = torch.from_numpy(state["moments"][i]).to(rows)
+            self.stack.set_rows(moment, rows)
+        for k, state in enumerate(states):
+            if state is not None:
+                self._count[k] = state["count"][0]
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum if any, of Nesterov's kind if asked for.
+
+    v <- momentum v - rate g;  w <- w + v, or w + momentum v - rate g (Nesterov), as in
+    scikit-learn (Sutskever, Martens, Dahl and Hinton 2013, equations 3 and 4).
+    """
+
+    n_moments = 1
+
+    def __init__(
+        self, stack: NetworkStack, momentum: np.ndarray, options: SolverOptions
+    ) -> None:
+        super().__init__(stack)
+        self._momenta = momentum
+        self._nesterov = options.nesterovs_momentum
+        self._set_momentum()
+
+    def _set_momentum(self) -> None:
+        momenta = self._momenta
+        self._momentum = float(momenta[0]) if shared(momenta) else self._spread(momenta)
+
+    def step(self) -> None:
+        """Take one step."""
+        move = self.stack.gradient * self.rate
+        velocity = self.moments[0]
+        velocity.mul_(self._momentum).sub_(move)
+        if self._nesterov:
+            self.stack.flat.add_(velocity * self._momentum).sub_(move)
+        else:
+            self.stack.flat.add_(velocity)
+        self._ahead += 1
+
+    def select(self, stack: NetworkStack, keep: Tensor) -> None:
+        """Follow the stack when networks leave it."""
+        super().select(stack, keep)
+        self._momenta = self._momenta[keep.cpu().numpy()]
+        self._set_momentum()
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015).
+
+    One call of PyTorch's fused kernel where all networks share rate and step count.
+    The function is private to PyTorch but stands behind its public
+    `torch.optim.Adam(fused=True)`, whose own bookkeeping costs ten times the kernel on
+    a small network; where a build lacks it, or on other devices, the formulas below
+    run instead.
+    """
+
+    n_moments = 2
+
+    def __init__(self, stack: NetworkStack, options: SolverOptions) -> None:
+        super().__init__(stack)
+        self._options = options
+        self._attach()
+
+    def _attach(self) -> None:
+        flat = self.stack.flat
+        self._step_count = torch.zeros((), dtype=torch.float32, device=flat.device)
+        self._lists = (
+            [flat],
+            [self.stack.gradient],
+            [self.moments[0]],
+            [self.moments[1]],
+            [],
+            [self._step_count],
+        )
+        fused = getattr(torch, "_fused_adam_", None)
+        self._fused = fused if flat.device.type in ("cpu", "cuda") else None
+
+    def begin_epoch(self, rates: np.ndarray) -> None:
+        """Take this epoch's learning rates, (K,)."""
+        super().begin_epoch(rates)
+        self._choose()
+
+    def _choose(self) -> None:
+        alike = isinstance(self.rate, float) and shared(self._count)
+        self._alike = alike and self._fused is not None
+        self._t = int(self.count[0])
+
+    def masked(self, move: Callable[[], None], active: np.ndarray) -> None:
+        """Let some networks move."""
+        super().masked(move, active)
+        self._choose()
+
+    def step(self) -> None:
+        """Take one step."""
+        self._ahead += 1
+        if self._alike:
+            self._t += 1
+            self._fused_step()
+        else:
+            self._spread_step()
+
+    def _fused_step(self) -> None:
+        self._step_count.fill_(self._t)
+        options = self._options
+        assert self._fused is not None
+        self._fused(
+            *self._lists,
+            lr=self.rate,
+            beta1=options.beta_1,
+            beta2=options.beta_2,
+            weight_decay=0.0,
+            eps=options.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _spread_step(self) -> None:
+        options, gradient = self._options, self.stack.gradient
+        first, second = self.moments
+        first.lerp_(gradient, 1.0 - options.beta_1)
+        second.mul_(options.beta_2).addcmul_(
+            gradient, gradient, value=1.0 - options.beta_2
+        )
+        # w -= rate / (1 - beta_1^t) m / (sqrt(v / (1 - beta_2^t)) + epsilon)
+        t = self.count
+        rate = self._spread(self._rates / (1.0 - options.beta_1**t))
+        root = self._spread(np.sqrt(1.0 - options.beta_2**t))
+        divisor = second.sqrt().div_(root).add_(options.epsilon)
+        self.stack.flat.sub_(rate.mul_(first).div_(divisor))
+
+    def select(self, stack: NetworkStack, keep: Tensor) -> None:
+        """Follow the stack when networks leave it."""
+        super().select(stack, keep)
+        self._attach()
+
+
+class Penalty:
+    """L2 and L1 penalties on the weights, network by network; biases are free.
+
+    Adds ``decay w + l1 sign(w)`` to the gradient, or, decoupled (Loshchilov and Hutter
+    2019), takes ``rate decay w`` from the weights before the step.
+
+    Parameters
+    ----------
+    stack : NetworkStack
+    decay, l1 : ndarray of shape (K,)
+        Penalties divided by the network's sum of row weights.
+    decoupled : bool
+    """
+
+    def __init__(
+        self, stack: NetworkStack, decay: np.ndarray, l1: np.ndarray, decoupled: bool
+    ) -> None:
+        self.stack, self._decoupled = stack, decoupled
+        self._decays, self._l1s = decay, l1
+        mask = stack.weight_mask()
+        self._decay = self._on_weights(decay, mask)
+        self._l1 = self._on_weights(l1, mask)
+
+    def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
+        if not values.any():
+            return None
+        spread = self.stack.spread(torch.from_numpy(values).to(mask.dtype))
+        return spread.mul_(mask)
+
+    def add_gradient(self) -> None:
+        """Add the penalties' gradient to the stack's."""
+        gradient, flat = self.stack.gradient, self.stack.flat
+        if self._decay is not None and not self._decoupled:
+            gradient.addcmul_(flat, self._decay)
+        if self._l1 is not None:
+            gradient.addcmul_(flat.sign(), self._l1)
+
+    def shrink(self, rate: float | Tensor) -> None:
+        """Decoupled decay of one step."""
+        if not self._decoupled or self._decay is None:
+            return
+        flat = self.stack.flat
+        if isinstance(rate, float):
+            flat.addcmul_(flat, self._decay, value=-rate)
+        else:
+            flat.sub_(self._decay * flat * rate)
+
+    def value(self) -> Tensor:
+        """Return the penalties' part of the objective, (K,)."""
+        flat = self.stack.flat
+        total = torch.zeros_like(flat)
+        if self._decay is not None:
+            total.addcmul_(self._decay, flat * flat, value=0.5)
+        if self._l1 is not None:
+            total.addcmul_(self._l1, flat.abs())
+        return self.stack.sums(total)
+
+    def select(self, stack: NetworkStack, keep: np.ndarray) -> Penalty:
+        """Follow the stack when networks leave it."""
+        return Penalty(stack, self._decays[keep], self._l1s[keep], self._decoupled)
+
+
+def clip_gradient_norms(stack: NetworkStack, limits: np.ndarray) -> Tensor:
+    """Scale each network's gradient down to its limit (Pascanu et al. 2013).
+
+    Returns the factors, (K,).
+
+    Parameters
+    ----------
+    stack : NetworkStack
+    limits : ndarray of shape (K,)
+        Largest Euclidean norms; inf for none.
+    """
+    norms = stack.sums(stack.gradient.square()).sqrt()
+    bound = torch.from_numpy(limits).to(norms)
+    factor = torch.where(norms > bound, bound / norms, 1.0)
+    stack.gradient.mul_(factor if stack.K == 1 else stack.spread(factor))
+    return factor
+
+
+def scheduled_rates(
+    schedule: str,
+    base: np.ndarray,
+    epoch: np.ndarray,
+    horizon: np.ndarray,
+    rows_seen: np.ndarray,
+    power_t: np.ndarray,
+) -> np.ndarray:
+    """Learning rates of the coming epoch, (K,).
+
+    Parameters
+    ----------
+    schedule : str
+        "constant" and "adaptive" (whose base is lowered by the loop) take the base as
+        it is; "invscaling" divides by (rows seen + 1)^power_t, as scikit-learn's;
+        "cosine" falls to zero along half a cosine (Loshchilov and Hutter 2017);
+        "one_cycle" rises from base / 25 to base over the first 30% of the epochs, then
+        falls to base / 1e4, along cosines (Smith and Topin 2019).
+    base : ndarray of shape (K,)
+    epoch, horizon : ndarray of shape (K,)
+        Epochs done in this call and epochs it may take.
+    rows_seen, power_t : ndarray of shape (K,)
+    """
+    if schedule == "invscaling":
+        return base / (rows_seen + 1.0) ** power_t
+    progress = np.clip(epoch / np.maximum(horizon, 1), 0.0, 1.0)
+    if schedule == "cosine":
+        return base * 0.5 * (1.0 + np.cos(np.pi * progress))
+    if schedule == "one_cycle":
+        rising = progress < 0.3
+        part = np.where(rising, progress / 0.3, (progress - 0.3) / 0.7)
+        low = np.where(rising, base / 25.0, base / 1e4)
+        wave = 0.5 * (1.0 - np.cos(np.pi * part))
+        return np.where(rising, low + (base - low) * wave, base - (base - low) * wave)
+    return base
+
+
+ONE_STEP_SOLVERS = ("sgd", "adam", "adamw")
+SOLVERS = (*ONE_STEP_SOLVERS, "lbfgs")
+SCHEDULES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")

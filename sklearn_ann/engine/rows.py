@@ -1,0 +1,338 @@
+"""Rows of data on their way into a stack: gathered in blocks, dense or sparse.
+
+An epoch of a stack is cut into *pieces*: one minibatch, or a chunk of one where a
+minibatch is larger than the buffers. Pieces are gathered many at a time into static
+buffers, whose views are made once, so that a step touches no index and allocates
+nothing. Networks may differ in rows, row counts and batch sizes: where one of them has
+fewer rows in a piece than its neighbours, its places are padded and count for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# One gather fills at most this many bytes of inputs: inside a second-level cache,
+# and small beside the data.
+BLOCK_BYTES = 2**20
+# A minibatch (or full batch) of more rows than this times the widest layer is
+# propagated chunk by chunk, so that activations stay in cache and memory bounded.
+CHUNK_NUMBERS = 2**19
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRows:
+    """A sparse table in compressed rows, centred implicitly.
+
+    Attributes
+    ----------
+    starts : Tensor of shape (N + 1,), int64
+    columns : Tensor of shape (nnz,), int64
+    values : Tensor of shape (nnz,)
+    n_columns : int
+    shift : Tensor of shape (d,) or None
+        The centred table is X - shift; X stays sparse.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+    n_columns: int
+    shift: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.starts) - 1, self.n_columns
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> SparseRows:
+        """Move to a device and dtype."""
+        return SparseRows(
+            self.starts.to(device),
+            self.columns.to(device),
+            self.values.to(device, dtype),
+            self.n_columns,
+            None if self.shift is None else self.shift.to(device, dtype),
+        )
+
+    @staticmethod
+    def under_one_another(tables: list[SparseRows]) -> SparseRows:
+        """Append tables; their shifts are left to the caller."""
+        if len(tables) == 1:
+            return tables[0]
+        starts, begin = [tables[0].starts[:1]], 0
+        for table in tables:
+            starts.append(table.starts[1:] + begin)
+            begin += len(table.values)
+        return SparseRows(
+            torch.cat(starts),
+            torch.cat([t.columns for t in tables]),
+            torch.cat([t.values for t in tables]),
+            tables[0].n_columns,
+        )
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows ``index`` (b,) as a sparse (b, d) matrix and its transpose."""
+        first = self.starts[index]
+        counts = self.starts[index + 1] - first
+        row = torch.repeat_interleave(
+            torch.arange(len(index), device=index.device), counts
+        )
+        within = torch.arange(len(row), device=index.device)
+        within -= torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        place = torch.repeat_interleave(first, counts) + within
+        column, value = self.columns[place], self.values[place]
+        shape = (len(index), self.n_columns)
+        return (
+            _sparse(row, column, value, shape),
+            _sparse(column, row, value, shape[::-1]),
+        )
+
+
+def _sparse(
+    row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]
+) -> Tensor:
+    return torch.sparse_coo_tensor(
+        torch.stack([row, column]), value, shape, check_invariants=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SparseBatch:
+    """Sparse inputs of one piece: (b, d) and transposed, for each network.
+
+    Attributes
+    ----------
+    rows, transposed : list of K sparse Tensors
+    shift : Tensor of shape (K, 1, d) or None
+    """
+
+    rows: list[Tensor]
+    transposed: list[Tensor]
+    shift: Tensor | None
+
+
+def _stacked(matrix: Tensor) -> Tensor:
+    return matrix if matrix.dim() == 3 else matrix.unsqueeze(0)
+
+
+def sparse_product(x: SparseBatch, block: Tensor, out: Tensor) -> Tensor:
+    """out = [x - shift, 1] block, without centring x.
+
+    A block of d rows, not d + 1, has no intercept.
+    """
+    blocks, outs = _stacked(block), _stacked(out)
+    d = x.rows[0].shape[1]
+    weights = blocks[:, :d]
+    start = blocks[:, d:].sum(1, keepdim=True)  # the intercept, or zero
+    if x.shift is not None:
+        start = start - x.shift @ weights
+    for k, rows in enumerate(x.rows):
+        torch.add(torch.sparse.mm(rows, weights[k]), start[k], out=outs[k])
+    return out
+
+
+def sparse_gradient(x: SparseBatch, delta: Tensor, out: Tensor) -> None:
+    """out = [x - shift, 1]' delta, without centring x; no last row if out has d."""
+    deltas, outs = _stacked(delta), _stacked(out)
+    d = x.rows[0].shape[1]
+    sums = deltas.sum(1, keepdim=True)
+    for k, transposed in enumerate(x.transposed):
+        outs[k, :d] = torch.sparse.mm(transposed, deltas[k])
+    outs[:, d:] = sums[:, : outs.shape[1] - d]
+    if x.shift is not None:
+        outs[:, :d].baddbmm_(x.shift.transpose(1, 2), sums, alpha=-1.0)
+
+
+@dataclass(slots=True)
+class RowSet:
+    """The rows of K networks, all in one table.
+
+    Attributes
+    ----------
+    x : Tensor of shape (N, d + 1), its last column ones, or SparseRows
+    y : Tensor of shape (N, my)
+    index : list of K int64 Tensors of shape (n_k,)
+        Rows of network k.
+    weight : list of K Tensors of shape (n_k,), or None
+        Positive row weights, in the order of ``index``.
+    shift : Tensor of shape (K, 1, d) or None
+        What sparse columns are centred by, network by network.
+    """
+
+    x: Tensor | SparseRows
+    y: Tensor
+    index: list[Tensor]
+    weight: list[Tensor] | None
+    shift: Tensor | None = None
+
+    @property
+    def n(self) -> np.ndarray:
+        """Row counts, (K,)."""
+        return np.array([len(i) for i in self.index])
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Weight sums, (K,)."""
+        if self.weight is None:
+            return self.n.astype(float)
+        return np.array([float(w.sum(dtype=torch.float64)) for w in self.weight])
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the one network's rows are the whole table, in order."""
+        return len(self.index) == 1 and len(self.index[0]) == self.x.shape[0]
+
+    def select(self, keep: list[int]) -> RowSet:
+        """Keep the rows of some networks."""
+        return RowSet(
+            self.x,
+            self.y,
+            [self.index[k] for k in keep],
+            None if self.weight is None else [self.weight[k] for k in keep],
+            None if self.shift is None else self.shift[keep],
+        )
+
+
+def _table(
+    pairs: list[tuple[Tensor | SparseRows, Tensor]],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor | SparseRows, Tensor, list[int]]:
+    """Put the tables of all fits under one another, each of them once.
+
+    Returns the table, its targets, and where each fit's own rows begin.
+    """
+    offsets: dict[tuple[int, int], int] = {}
+    unique, begin = [], 0
+    for x, y in pairs:
+        key = (id(x), id(y))
+        if key not in offsets:
+            offsets[key] = begin
+            unique.append((x, y))
+            begin += x.shape[0]
+    starts = [offsets[id(x), id(y)] for x, y in pairs]
+    y = torch.cat([y for _, y in unique]) if len(unique) > 1 else unique[0][1]
+    y = y.to(device, dtype) if y.is_floating_point() else y.to(device)
+    tables = [x for x, _ in unique]
+    if isinstance(tables[0], SparseRows):
+        return SparseRows.under_one_another(tables).to(device, dtype), y, starts
+    x = torch.cat(tables) if len(tables) > 1 else tables[0]
+    return x.to(device, dtype), y, starts
+
+
+def _shifts(
+    tables: list[Tensor | SparseRows], device: torch.device, dtype: torch.dtype
+) -> Tensor | None:
+    shifts = [t.shift for t in tables if isinstance(t, SparseRows)]
+    kept = [s for s in shifts if s is not None]
+    if not kept:
+        return None
+    assert len(kept) == len(tables), "centred and uncentred tables in one stack"
+    return torch.stack(kept).unsqueeze(1).to(device, dtype)
+
+
+def row_set(
+    parts: list[tuple[Tensor | SparseRows, Tensor, Tensor, Tensor | None]],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> RowSet:
+    """Put each network's x, y, row numbers and weights into one table on the device."""
+    x, y, starts = _table([(p[0], p[1]) for p in parts], device, dtype)
+    weights = [p[3] for p in parts]
+    weight = None
+    if any(w is not None for w in weights):
+        weight = [
+            (torch.ones(len(p[2])) if p[3] is None else p[3]).to(device, dtype)
+            for p in parts
+        ]
+    index = [p[2] + start for p, start in zip(parts, starts, strict=True)]
+    return RowSet(x, y, index, weight, _shifts([p[0] for p in parts], device, dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive pieces of an epoch that look alike.
+
+    Attributes
+    ----------
+    starts : ndarray of shape (T, K)
+        Where each piece begins in each network's order of rows.
+    counts : ndarray of shape (K,)
+        Rows of each network in a piece.
+    sizes : ndarray of shape (K,)
+        Rows of each network in the whole minibatch that a piece belongs to.
+    opens, closes : list of T bool
+        Whether a piece is the first, the last of its minibatch.
+    """
+
+    starts: np.ndarray
+    counts: np.ndarray
+    sizes: np.ndarray
+    opens: list[bool]
+    closes: list[bool]
+
+    @property
+    def width(self) -> int:
+        """Rows of a piece, padding included."""
+        return int(self.counts.max())
+
+    @property
+    def even(self) -> bool:
+        """Whether all networks fill all pieces, side by side."""
+        same = bool((self.starts == self.starts[:, :1]).all())
+        return same and bool((self.counts == self.width).all())
+
+
+def plan_epoch(n: np.ndarray, batch: np.ndarray, chunk: int) -> list[Segment]:
+    """Cut an epoch of K networks into segments of like pieces.
+
+    Parameters
+    ----------
+    n, batch : ndarray of shape (K,)
+        Row counts and batch sizes.
+    chunk : int
+        Most rows of a piece.
+    """
+    segments: list[Segment] = []
+    for step in range(int(np.ceil(n / batch).max())):
+        sizes = np.clip(n - step * batch, 0, batch)
+        widest = int(sizes.max())
+        for start in range(0, widest, chunk):
+            piece = Segment(
+                (step * batch + start)[None, :],
+                np.clip(sizes - start, 0, chunk),
+                sizes,
+                [start == 0],
+                [start + chunk >= widest],
+            )
+            _append(segments, piece)
+    return [_joined(group) for group in segments]  # type: ignore[arg-type]
+
+
+def _append(groups: list, piece: Segment) -> None:
+    last = groups[-1][-1] if groups else None
+    alike = (
+        last is not None
+        and piece.even
+        and last.even
+        and (last.counts == piece.counts).all()
+        and (last.sizes == piece.sizes).all()
+    )
+    if alike:
+        groups[-1].append(piece)
+    else:
+        groups.append([piece])
+
+
+def _joined(group: list[Segment]) -> Segment:
+    return Segment(
+        np.concatenate([p.starts for p in group]),
+        group[0].counts,
+        group[0].sizes,
+        [p.opens[0] for p in group],
+        [p.closes[0] for p in group],
+    )

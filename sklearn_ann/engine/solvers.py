@@ -1,0 +1,367 @@
+"""What one epoch is: a pass of minibatch steps, or one iteration of L-BFGS."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .feeder import Block, Dropout, Feeder
+from .fit import Fit, Status
+from .lbfgs import LBFGS
+from .losses import Loss
+from .network import NetworkStack
+from .newton import MOST_PARAMETERS, Regression, newton
+from .optimizers import (
+    SGD,
+    Adam,
+    Penalty,
+    SolverOptions,
+    clip_gradient_norms,
+    scheduled_rates,
+)
+from .rows import RowSet
+
+# L-BFGS ends when an iteration gains less than this share of the objective: the
+# default of the Fortran code behind scipy's L-BFGS-B (factr = 1e7).
+RELATIVE_GAIN = 1e7 * np.finfo(float).eps
+# Newton's polish is worth at most this much work (rows x Hessian numbers).
+MOST_NEWTON_WORK = 1e11
+
+
+def _widest(stack: NetworkStack) -> int:
+    return max(stack.architecture.sizes)
+
+
+def mean_losses(stack: NetworkStack, rows: RowSet, loss: Loss) -> Tensor:
+    """Weighted mean loss of each network on its rows, without penalty, (K,)."""
+    feeder = Feeder(rows, rows.n, stack.architecture.n_outputs, _widest(stack))
+    total = torch.zeros(stack.K, dtype=stack.flat.dtype, device=stack.flat.device)
+    for block in feeder.epoch(None):
+        forward = stack.at(block.b).forward
+        for step in block.steps[: block.n_pieces]:
+            forward(step.x, step.raw)
+        total += _recorded(block, loss)
+    return total
+
+
+def _recorded(block: Block, loss: Loss) -> Tensor:
+    """Mean loss over the rows of a block, from the raw outputs kept in it, (K,)."""
+    raw, y = block.raw[: block.n_pieces], block.y[: block.n_pieces]
+    return block.record(loss.values(raw, y))
+
+
+class Solver:
+    """What the loop asks of a solver.
+
+    Attributes
+    ----------
+    stack : NetworkStack
+    norms : Tensor of shape (K, layers)
+        Norms of the last gradient of the last epoch, by layer, before any clipping.
+    """
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        rows: RowSet,
+        loss: Loss,
+        options: SolverOptions,
+        fits: Sequence[Fit],
+    ) -> None:
+        self.stack, self.rows, self.loss, self.options = stack, rows, loss, options
+        self.settings = [f.settings for f in fits]
+        self.norms = torch.zeros(stack.K, 1)
+        alpha = self._array("alpha") / rows.totals
+        l1_ratio = self._array("l1_ratio")
+        self.penalty = Penalty(
+            stack, alpha * (1.0 - l1_ratio), alpha * l1_ratio, options.name == "adamw"
+        )
+        self.shufflers = [
+            f.state.shuffler if f.state else np.random.default_rng([f.seed, 1])
+            for f in fits
+        ]
+        self.droppers = [
+            f.state.dropper
+            if f.state
+            else np.random.Generator(
+                np.random.SFC64(np.random.SeedSequence([f.seed, 2]))
+            )
+            for f in fits
+        ]
+
+    def _array(self, name: str) -> np.ndarray:
+        return np.array([getattr(s, name) for s in self.settings], dtype=float)
+
+    def generators(self, i: int) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return the i-th network's generators, for a later fit to go on with."""
+        return self.shufflers[i], self.droppers[i]
+
+    def select(self, keep: Tensor) -> None:
+        """Drop the networks that are done."""
+        numbers = keep.tolist()
+        self.stack = self.stack.select(keep)
+        self.rows = self.rows.select(numbers)
+        for name in ("settings", "shufflers", "droppers"):
+            held = getattr(self, name)
+            setattr(self, name, [held[i] for i in numbers])
+        self.penalty = self.penalty.select(self.stack, np.array(numbers))
+
+    def rates(self, base: np.ndarray, *schedule: np.ndarray) -> np.ndarray:
+        """Learning rates of the coming epoch, (K,)."""
+        return scheduled_rates(self.options.schedule, base, *schedule)
+
+    def converged(self, tol: np.ndarray) -> list[Status | None]:
+        """Say of each network whether the solver itself is done with it."""
+        return [None] * self.stack.K
+
+    def polished(self, i: int, row: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Improve on a network's last parameters, if that can be done exactly."""
+        return row, False
+
+
+class Descent(Solver):
+    """Minibatch steps of SGD or Adam."""
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        rows: RowSet,
+        loss: Loss,
+        options: SolverOptions,
+        fits: Sequence[Fit],
+    ) -> None:
+        super().__init__(stack, rows, loss, options, fits)
+        self.optimizer = (
+            SGD(stack, self._array("momentum"), options)
+            if options.name == "sgd"
+            else Adam(stack, options)
+        )
+        self.optimizer.restore([f.state.solver if f.state else None for f in fits])
+        self._prepare()
+
+    def _prepare(self) -> None:
+        n, rates = self.rows.n, self._array("dropout")
+        asked = [s.batch_size or int(k) for s, k in zip(self.settings, n, strict=True)]
+        batch = np.minimum(asked, n)
+        widths = self.stack.architecture.hidden
+        dropout = Dropout(rates, self.droppers, widths) if rates.any() else None
+        architecture = self.stack.architecture
+        self.feeder = Feeder(
+            self.rows, batch, architecture.n_outputs, _widest(self.stack), dropout
+        )
+        # The order of rows is nothing to a full batch.
+        self._shuffled = np.array([s.shuffle for s in self.settings]) & (batch < n)
+        limits = self._array("max_grad_norm")
+        self._limits = limits if np.isfinite(limits).any() else None
+        self._factor: Tensor | None = None
+
+    def epoch(self, rates: np.ndarray) -> Tensor:
+        """Take one pass over each network's rows; return the mean losses, (K,)."""
+        self.optimizer.begin_epoch(rates)
+        total, idle = torch.zeros_like(self.stack.flat[: self.stack.K]), False
+        for block in self.feeder.epoch(self._orders()):
+            if not idle and not block.active.all():
+                idle = True
+                self._note_norms()
+            self._run(block, idle)
+            total += _recorded(block, self.loss)
+        if not idle:
+            self._note_norms()
+        return total + self.penalty.value()
+
+    def _run(self, block: Block, idle: bool) -> None:
+        if idle:
+            self._pieces(block, lambda: self._masked_update(block.active))
+            self._note_norms(block.active)
+        elif all(block.opens) and all(block.closes):
+            self._steps(block)
+        else:
+            self._pieces(block, self._update)
+
+    def _orders(self) -> list[np.ndarray] | None:
+        if not self._shuffled.any():
+            return None
+        drawn = zip(self._shuffled, self.shufflers, self.rows.n, strict=True)
+        return [r.permutation(int(n)) if s else np.arange(n) for s, r, n in drawn]
+
+    def _steps(self, block: Block) -> None:
+        """Step once for each piece: the loop that all speed depends on."""
+        at = self.stack.at(block.b)
+        forward, backward, delta = at.forward, at.backward, at.delta
+        gradient, update = self.loss.gradient, self._update
+        for x, x_t, y, raw, coefficient, masks in block.steps[: block.n_pieces]:
+            forward(x, raw, masks)
+            gradient(raw, y, delta)
+            delta.mul_(coefficient)
+            backward(x, x_t, masks)
+            update()
+
+    def _pieces(self, block: Block, update: Callable[[], None]) -> None:
+        """Step once for each minibatch, whose gradient may be a sum over pieces."""
+        for i in range(block.n_pieces):
+            accumulate(self.stack, block, i, self.loss)
+            if block.closes[i]:
+                update()
+
+    def _update(self) -> None:
+        self._complete_gradient()
+        self._move()
+
+    def _masked_update(self, active: np.ndarray) -> None:
+        """Update some networks; those without rows left in this epoch stand still."""
+        self._complete_gradient()
+        self.optimizer.masked(self._move, active)
+
+    def _complete_gradient(self) -> None:
+        self.penalty.add_gradient()
+        if self._limits is not None:
+            self._factor = clip_gradient_norms(self.stack, self._limits)
+
+    def _move(self) -> None:
+        self.penalty.shrink(self.optimizer.rate)
+        self.optimizer.step()
+
+    def _note_norms(self, active: np.ndarray | None = None) -> None:
+        norms = self.stack.layer_norms()
+        if self._factor is not None:
+            norms = norms / self._factor[:, None]
+        if active is not None:
+            moved = torch.from_numpy(active).to(norms.device)[:, None]
+            norms = torch.where(moved, norms, self.norms)
+        self.norms = norms
+
+    def select(self, keep: Tensor) -> None:
+        """Drop the networks that are done."""
+        super().select(keep)
+        self.optimizer.select(self.stack, keep)
+        self._prepare()
+
+    def state(self, i: int) -> dict:
+        """Return what the i-th network's solver needs to go on later."""
+        return self.optimizer.state(i)
+
+
+def accumulate(stack: NetworkStack, block: Block, i: int, loss: Loss) -> None:
+    """Propagate piece i of a block; leave the gradient of its minibatch so far."""
+    at, step = stack.at(block.b), block.steps[i]
+    earlier = None if block.opens[i] else stack.gradient.clone()
+    at.forward(step.x, step.raw, step.masks)
+    loss.gradient(step.raw, step.y, at.delta)
+    at.delta.mul_(step.coefficient)
+    at.backward(step.x, step.x_t, step.masks)
+    if earlier is not None:
+        stack.gradient.add_(earlier)
+
+
+class QuasiNewton(Solver):
+    """Iterations of L-BFGS on all rows; Newton's method at the end of a regression."""
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        rows: RowSet,
+        loss: Loss,
+        options: SolverOptions,
+        fits: Sequence[Fit],
+    ) -> None:
+        super().__init__(stack, rows, loss, options, fits)
+        self._prepare()
+        states = [f.state.solver for f in fits if f.state]
+        assert not states or len(fits) == 1, "a resumed L-BFGS fit has its own stack"
+        if states:
+            self.lbfgs: LBFGS = states[0]["lbfgs"]
+        else:
+            self.lbfgs = LBFGS(stack.rows(stack.flat))
+            self.lbfgs.start(self._evaluate)
+
+    def _prepare(self) -> None:
+        architecture = self.stack.architecture
+        self.feeder = Feeder(
+            self.rows, self.rows.n, architecture.n_outputs, _widest(self.stack)
+        )
+
+    def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Objective (K,) and gradient (K, P) at parameters (K, P)."""
+        stack = self.stack
+        stack.set_rows(stack.flat, x)
+        total = torch.zeros_like(stack.flat[: stack.K])
+        for block in self.feeder.epoch(None):
+            for i in range(block.n_pieces):
+                accumulate(stack, block, i, self.loss)
+            total += _recorded(block, self.loss)
+        self.penalty.add_gradient()
+        return total + self.penalty.value(), stack.rows(stack.gradient)
+
+    def epoch(self, rates: np.ndarray) -> Tensor:
+        """Make one iteration; return the objectives, (K,)."""
+        self._before = self.lbfgs.f
+        self.lbfgs.iterate(self._evaluate)
+        stack = self.stack
+        stack.set_rows(stack.flat, self.lbfgs.x)
+        stack.set_rows(stack.gradient, self.lbfgs.g)
+        self.norms = stack.layer_norms()
+        return self.lbfgs.f
+
+    def converged(self, tol: np.ndarray) -> list[Status | None]:
+        """Test gradients, gains, and the number of evaluations."""
+        now, before = self.lbfgs.f, self._before
+        scale = torch.maximum(now.abs(), before.abs()).clamp(min=1.0)
+        small = self.lbfgs.gradient_max <= torch.from_numpy(tol).to(now)
+        done = small | (before - now <= RELATIVE_GAIN * scale) | self.lbfgs.stalled
+        spent = self.lbfgs.n_evaluations >= self.options.max_fun
+        return [
+            Status.CONVERGED if d else Status.MAX_ITER if s else None
+            for d, s in zip(done.tolist(), spent.tolist(), strict=True)
+        ]
+
+    def polished(self, i: int, row: np.ndarray) -> tuple[np.ndarray, bool]:
+        """End a regression by Newton's method: exact coefficients."""
+        if not self._can_be_polished(i):
+            return row, False
+        rows, settings = self.rows, self.settings[i]
+        total = float(rows.totals[i])
+        weight = (
+            torch.ones(len(rows.index[i])) if rows.weight is None else rows.weight[i]
+        )
+        problem = Regression(
+            rows.x,
+            None if rows.shift is None else rows.shift[i].cpu().double(),
+            rows.y,
+            rows.index[i],
+            weight.cpu().double() / total,
+            self.loss,
+            settings.alpha / total,
+        )
+        shape = self.stack.architecture.block_shapes[0]
+        start = torch.from_numpy(row.astype(np.float64)).view(shape)
+        block, exact = newton(problem, start)
+        if not torch.isfinite(block).all():
+            return row, False
+        return block.reshape(-1).numpy().astype(row.dtype), exact
+
+    def _can_be_polished(self, i: int) -> bool:
+        architecture = self.stack.architecture
+        size = architecture.n_parameters
+        work = float(len(self.rows.index[i])) * size**2
+        return (
+            not architecture.hidden
+            and self.loss.curvature is not None
+            and size <= MOST_PARAMETERS
+            and work <= MOST_NEWTON_WORK
+        )
+
+    def select(self, keep: Tensor) -> None:
+        """Drop the networks that are done."""
+        super().select(keep)
+        self.lbfgs.select(keep)
+        self._prepare()
+
+    def state(self, i: int) -> dict:
+        """Return what the i-th network's solver needs to go on later."""
+        alone = copy.deepcopy(self.lbfgs)
+        alone.select(torch.tensor([i], device=self.stack.flat.device))
+        return {"lbfgs": alone}

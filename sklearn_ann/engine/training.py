@@ -1,0 +1,275 @@
+"""The only training loop: K networks, epoch by epoch, until each has had enough.
+
+`train` takes fits that can share a stack and returns one outcome for each. Everything
+that shapes a fit belongs to its network: learning rate, penalties, dropout, momentum,
+patience, limits, seeds, rows, row counts, batch size and stop. A network that is done
+leaves the stack, and the others go on in a smaller one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .device import threads, threads_for
+from .fit import Epoch, Fit, FitState, Outcome, Record, Status
+from .losses import Loss
+from .network import Architecture, NetworkStack
+from .optimizers import SolverOptions
+from .rows import RowSet, row_set
+from .solvers import Descent, QuasiNewton, mean_losses
+
+# The "adaptive" schedule divides the rate by this, down to the floor below.
+ADAPTIVE_DIVISOR, ADAPTIVE_FLOOR = 5.0, 1e-6
+
+
+def train(
+    fits: Sequence[Fit],
+    architecture: Architecture,
+    loss: Loss,
+    options: SolverOptions,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> list[Outcome]:
+    """Train networks of one architecture as a stack.
+
+    Parameters
+    ----------
+    fits : sequence of K Fits
+    architecture, loss, options
+        What they share.
+    device, dtype
+        Where and how they are trained; tables are moved there.
+
+    Returns
+    -------
+    list of K Outcomes
+    """
+    widest = max(
+        len(f.index) if f.settings.batch_size is None else f.settings.batch_size
+        for f in fits
+    )
+    work = architecture.flops_per_row * len(fits) * widest
+    with threads(threads_for(work)), torch.inference_mode():
+        return _Run(fits, architecture, loss, options, device, dtype).go()
+
+
+class _Run:
+    """State of one call of `train`."""
+
+    def __init__(
+        self,
+        fits: Sequence[Fit],
+        architecture: Architecture,
+        loss: Loss,
+        options: SolverOptions,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.fits, self.alive = list(fits), list(range(len(fits)))
+        self.loss, self.options = loss, options
+        self.outcomes: list[Outcome | None] = [None] * len(fits)
+        self.clock = time.perf_counter()
+        self.seconds = np.zeros(len(fits))
+        self.records = [
+            f.state.record if f.state else Record(f.settings.learning_rate_init)
+            for f in fits
+        ]
+        self.done_before = [len(r.losses) for r in self.records]
+        rows = _training_rows(fits, device, dtype)
+        self.validation = _validation_rows(fits, device, dtype)
+        starts = np.stack([f.state.row if f.state else f.start for f in fits])
+        stack = NetworkStack(
+            architecture, torch.from_numpy(starts).to(device=device, dtype=dtype)
+        )
+        solver = QuasiNewton if options.name == "lbfgs" else Descent
+        self.solver = solver(stack, rows, loss, options, fits)
+
+    @property
+    def stack(self) -> NetworkStack:
+        return self.solver.stack
+
+    def go(self) -> list[Outcome]:
+        """Run epochs until no network is left."""
+        while self.alive:
+            before = self.stack.flat.clone()
+            rates = self._rates()
+            losses = self.solver.epoch(rates)
+            finite = torch.isfinite(losses) & torch.isfinite(
+                self.stack.sums(self.stack.flat)
+            )
+            self._note(losses, rates, finite.tolist())
+            statuses = self._judge(finite.tolist())
+            self._count_time()
+            leaving = [i for i, status in enumerate(statuses) if status is not None]
+            if leaving:
+                self._leave(leaving, statuses, before)
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+    def _rates(self) -> np.ndarray:
+        records = [self.records[k] for k in self.alive]
+        settings = [self.fits[k].settings for k in self.alive]
+        epochs = [
+            len(r.losses) - self.done_before[k]
+            for k, r in zip(self.alive, records, strict=True)
+        ]
+        return self.solver.rates(
+            np.array([r.base_rate for r in records]),
+            np.array(epochs),
+            np.array([s.max_iter for s in settings]),
+            np.array([r.rows_seen for r in records]),
+            np.array([s.power_t for s in settings]),
+        )
+
+    def _note(self, losses: Tensor, rates: np.ndarray, finite: list[bool]) -> None:
+        """Write the epoch into the records."""
+        norms = self.solver.norms.cpu().numpy()
+        numbers = losses.tolist()
+        for i, k in enumerate(self.alive):
+            record = self.records[k]
+            record.losses.append(numbers[i])
+            record.rates.append(float(rates[i]))
+            record.norms.append(norms[i])
+            record.rows_seen += len(self.fits[k].index)
+        if self.validation is not None:
+            self._validate(finite)
+
+    def _validate(self, finite: list[bool]) -> None:
+        stack = self.stack
+        scores = [-np.inf] * stack.K
+        if any(self.fits[k].validate is None for k in self.alive):
+            assert self.validation is not None
+            rows = self.validation.select(self.alive)
+            scores = (-mean_losses(stack, rows, self.loss)).tolist()
+        parameters: Tensor | None = None
+        for i, k in enumerate(self.alive):
+            fit, record = self.fits[k], self.records[k]
+            if fit.x_val is None:
+                continue
+            score = scores[i]
+            if fit.validate is not None:
+                score = fit.validate(self._row(i)) if finite[i] else np.nan
+            record.scores.append(score)
+            if score > record.best_score:
+                parameters = (
+                    stack.rows(stack.flat) if parameters is None else parameters
+                )
+                record.best_row = parameters[i].cpu().numpy().copy()
+
+    def _row(self, i: int) -> np.ndarray:
+        """Copy out the parameters of the i-th network still in the stack."""
+        return self.stack.rows(self.stack.flat)[i].cpu().numpy().copy()
+
+    def _judge(self, finite: list[bool]) -> list[Status | None]:
+        """Decide for each network whether it is done."""
+        converged = self.solver.converged(
+            np.array([self.fits[k].settings.tol for k in self.alive])
+        )
+        statuses: list[Status | None] = []
+        for i, k in enumerate(self.alive):
+            status = converged[i] if finite[i] else Status.DIVERGED
+            patience = self._out_of_patience(k)
+            if status is None and patience:
+                status = Status.CONVERGED
+            if status is None and self._epochs(k) >= self.fits[k].settings.max_iter:
+                status = Status.MAX_ITER
+            if status is not Status.DIVERGED and self._called_off(i, k):
+                status = Status.STOPPED
+            statuses.append(status)
+        return statuses
+
+    def _epochs(self, k: int) -> int:
+        return len(self.records[k].losses) - self.done_before[k]
+
+    def _out_of_patience(self, k: int) -> bool:
+        """Count epochs without improvement by tol, as scikit-learn's MLP does."""
+        fit, record = self.fits[k], self.records[k]
+        tol = fit.settings.tol
+        if record.scores:
+            improved = record.scores[-1] >= record.best_score + tol
+            record.best_score = max(record.best_score, record.scores[-1])
+        else:
+            improved = record.losses[-1] <= record.best_loss - tol
+        record.best_loss = min(record.best_loss, record.losses[-1])
+        if not record.scores and self.options.name == "lbfgs":
+            return False
+        record.patience_used = 0 if improved else record.patience_used + 1
+        if record.patience_used <= fit.settings.n_iter_no_change:
+            return False
+        if self.options.schedule == "adaptive" and record.base_rate > ADAPTIVE_FLOOR:
+            record.base_rate /= ADAPTIVE_DIVISOR
+            record.patience_used = 0
+            return False
+        return True
+
+    def _called_off(self, i: int, k: int) -> bool:
+        hook, record = self.fits[k].on_epoch, self.records[k]
+        if hook is None:
+            return False
+        score = record.scores[-1] if record.scores else None
+        number = len(record.losses)
+        return hook(Epoch(number, record.losses[-1], score, lambda: self._row(i)))
+
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self.alive] += (now - self.clock) / len(self.alive)
+        self.clock = now
+
+    def _leave(
+        self, leaving: list[int], statuses: list[Status | None], before: Tensor
+    ) -> None:
+        """Take finished networks out of the stack."""
+        earlier = self.stack.rows(before)
+        for i in leaving:
+            k, status = self.alive[i], statuses[i]
+            assert status is not None
+            row = self._row(i)
+            if status is Status.DIVERGED:
+                row = earlier[i].cpu().numpy().copy()
+            self.outcomes[k] = self._outcome(i, k, row, status)
+        stay = [i for i in range(len(self.alive)) if i not in set(leaving)]
+        self.alive = [self.alive[i] for i in stay]
+        if stay:
+            self.solver.select(torch.tensor(stay, device=self.stack.flat.device))
+
+    def _outcome(self, i: int, k: int, row: np.ndarray, status: Status) -> Outcome:
+        fit, record = self.fits[k], self.records[k]
+        state = None
+        if fit.keep_state:
+            state = FitState(
+                row, record, self.solver.state(i), *self.solver.generators(i)
+            )
+        if record.best_row is not None:
+            row = record.best_row
+        elif status in (Status.CONVERGED, Status.MAX_ITER):
+            row, exact = self.solver.polished(i, row)
+            status = Status.CONVERGED if exact else status
+        return Outcome(
+            row, status, len(record.losses), record, float(self.seconds[k]), state
+        )
+
+
+def _training_rows(
+    fits: Sequence[Fit], device: torch.device, dtype: torch.dtype
+) -> RowSet:
+    return row_set([(f.x, f.y, f.index, f.weight) for f in fits], device, dtype)
+
+
+def _validation_rows(
+    fits: Sequence[Fit], device: torch.device, dtype: torch.dtype
+) -> RowSet | None:
+    """Rows to validate on; those of training stand in for a fit that has none."""
+    if all(f.x_val is None for f in fits):
+        return None
+    parts = []
+    for f in fits:
+        if f.x_val is None:
+            parts.append((f.x, f.y, f.index[:1], None))
+        else:
+            assert f.y_val is not None and f.index_val is not None
+            parts.append((f.x_val, f.y_val, f.index_val, f.weight_val))
+    return row_set(parts, device, dtype)
