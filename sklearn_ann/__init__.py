@@ -1,0 +1,12 @@
+"""Neural networks with scikit-learn's manners, beside the linear model.
+
+A network is regressions stacked together: without hidden layer it is linear or
+logistic regression, and every layer is a measured step away from that.
+"""
+
+from .comparison import compare
+from .estimators import ANNClassifier, ANNRegressor
+
+__version__ = "0.1.0"
+
+__all__ = ["ANNClassifier", "ANNRegressor", "compare"]

@@ -1,0 +1,269 @@
+"""A fit, put together: checked rows, units, starting values, and the list of fits.
+
+Numbers happen here, in functions that never touch an estimator; the estimators
+orchestrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from .encoding import (
+    Scaling,
+    Target,
+    design_table,
+    target_table,
+    weighted_scaling,
+)
+from .engine.fit import Fit, FitState
+from .engine.network import Architecture, Parameters
+from .model import Model, fold, unfold
+from .parameters import Plan
+from .resampling import hold_out, positive_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Checked rows: to train on, or to validate on.
+
+    Attributes
+    ----------
+    X : {ndarray, sparse array} of shape (n, d)
+    labels : ndarray of shape (n,) or (n, my)
+        Targets as the user gave them.
+    y : ndarray of shape (n, my)
+        The same, encoded.
+    weight : ndarray of shape (n,) or None
+    index : ndarray of int
+        The rows that count: of positive weight, and on this side of a split.
+    """
+
+    X: np.ndarray | sp.csr_array
+    labels: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    index: np.ndarray
+
+    @property
+    def own_weight(self) -> np.ndarray | None:
+        """Weights of the rows that count."""
+        return None if self.weight is None else self.weight[self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What `warm_start` and `partial_fit` go on from."""
+
+    seed: int
+    state: FitState
+
+
+def checked_rows(
+    X: np.ndarray | sp.csr_array,
+    labels: np.ndarray,
+    weight: np.ndarray | None,
+    target: Target,
+) -> Rows:
+    """Encode targets and find the rows that count."""
+    index = positive_rows(weight, len(labels))
+    return Rows(X, labels, target.encode(labels), weight, index)
+
+
+def split_off(
+    rows: Rows, fraction: float, seed: int, target: Target, groups: Any
+) -> tuple[Rows, Rows]:
+    """Hold rows out for validation: the same table, two lists of row numbers."""
+    chosen = None
+    if groups is not None:
+        chosen = _checked_groups(groups, len(rows.labels))[rows.index]
+    strata = target.strata(rows.labels)
+    if strata is not None:
+        strata = strata[rows.index]
+    train, held = hold_out(rows.index, fraction, seed, strata, chosen)
+    return replace(rows, index=train), replace(rows, index=held)
+
+
+def _checked_groups(groups: Any, n: int) -> np.ndarray:
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise ValueError(
+            f"groups must name one group for each of the {n} rows; got an array of "
+            f"shape {groups.shape}."
+        )
+    return groups
+
+
+def unwrapped(name: str, given: Any) -> Any:
+    """Take validation data out of the tuple that hides its length from a search.
+
+    scikit-learn's searches slice every fit parameter that is as long as X. Validation
+    data that happen to be as long would silently lose rows; in a tuple they do not,
+    and `Pipeline(transform_input=...)` looks into tuples by itself.
+    """
+    if not isinstance(given, tuple):
+        return given
+    if len(given) != 1:
+        raise ValueError(
+            f"{name} as a tuple must hold exactly one array, ({name},); got "
+            f"{len(given)} items."
+        )
+    return given[0]
+
+
+def units(
+    rows: Rows, standardize: bool, target: Target
+) -> tuple[Scaling | None, Scaling | None]:
+    """Scales of inputs and targets, from the rows that are trained on."""
+    if not standardize:
+        return None, None
+    inputs = weighted_scaling(rows.X, rows.index, rows.own_weight)
+    if not target.loss.scales_target:
+        return inputs, None
+    return inputs, weighted_scaling(rows.y, rows.index, rows.own_weight)
+
+
+def list_fits(
+    rows: Rows,
+    held_out: Rows | None,
+    plan: Plan,
+    model: Model,
+    *,
+    seed: int,
+    init: str,
+    n_init: int,
+    given: tuple[Any, Any],
+    memory: Memory | None,
+    keep_state: bool,
+) -> list[Fit]:
+    """List the fits that an estimator stands for: one, or one for each restart."""
+    train = _tables(rows, model, plan)
+    validation: tuple = (None, None, None, None)
+    if held_out is not None:
+        same = (train[0], train[1]) if held_out.X is rows.X else None
+        validation = _tables(held_out, model, plan, same)
+    x, y, index, weight = train
+    intercept = model.loss.start(y[index], weight).numpy()
+    given = checked_starts(given, model.architecture)
+    fits = []
+    for i in range(1 if memory else n_init):
+        own_seed = seed if i == 0 else restart_seed(seed, i)
+        start = starting_row(own_seed, init, intercept, model, given)
+        fits.append(
+            Fit(
+                x,
+                y,
+                index,
+                weight,
+                start,
+                plan.settings,
+                own_seed,
+                *validation,
+                state=memory.state if memory else None,
+                keep_state=keep_state,
+            )
+        )
+    return fits
+
+
+def _tables(
+    rows: Rows, model: Model, plan: Plan, made: tuple[Any, Any] | None = None
+) -> tuple:
+    """Return x, y, index and weight as the engine takes them."""
+    if made is None:
+        made = (
+            design_table(rows.X, model.inputs, plan.dtype),
+            target_table(rows.y, model.targets, model.loss, plan.dtype),
+        )
+    weight = rows.own_weight
+    return (
+        *made,
+        torch.from_numpy(rows.index),
+        None if weight is None else torch.from_numpy(weight),
+    )
+
+
+def restart_seed(seed: int, i: int) -> int:
+    """Seed of the i-th restart: far from those of neighbouring random states."""
+    return int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+
+
+def draw_seed(random_state: Any) -> int:
+    """Draw the one number that decides everything random in a fit.
+
+    None takes entropy from the operating system: NumPy's global generator is the
+    user's, and stays untouched.
+    """
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(random_state)
+
+
+def starting_row(
+    seed: int,
+    init: str,
+    intercept: np.ndarray,
+    model: Model,
+    given: tuple[list | None, list | None],
+) -> np.ndarray:
+    """Draw starting parameters (P,); what the user gave, in user units, replaces them.
+
+    Parameters
+    ----------
+    seed, init
+        As for the estimator.
+    intercept : ndarray of shape (m,)
+        Start of the output layer's intercept, in network units.
+    model : Model
+        Architecture and units; its own parameters do not matter.
+    given : (list of arrays or None, list of arrays or None)
+        Coefficients and intercepts by layer.
+    """
+    rng = np.random.default_rng([seed, 0])
+    row = model.architecture.initial_row(rng, init, intercept)
+    coefs, intercepts = given
+    if coefs is None and intercepts is None:
+        return row
+    targets = model.targets if model.folds_targets else None
+    drawn = fold(model.architecture.unpack(row), model.inputs, targets)
+    wanted = Parameters(
+        drawn.weights if coefs is None else coefs,
+        drawn.biases if intercepts is None else intercepts,
+        drawn.skip,
+    )
+    return unfold(wanted, model.inputs, targets).pack()
+
+
+def checked_starts(
+    given: tuple[Any, Any], architecture: Architecture
+) -> tuple[list | None, list | None]:
+    """Check coefs_init and intercepts_init against the layers."""
+    sizes = architecture.sizes
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    coefs, intercepts = given
+    return (
+        _checked_start("coefs_init", coefs, pairs),
+        _checked_start("intercepts_init", intercepts, [(h,) for _, h in pairs]),
+    )
+
+
+def _checked_start(
+    name: str, given: Any, shapes: Sequence[tuple[int, ...]]
+) -> list[np.ndarray] | None:
+    if given is None:
+        return None
+    arrays = [np.array(a, dtype=np.float64) for a in given]
+    came = [a.shape for a in arrays]
+    if came != list(shapes) or not all(np.isfinite(a).all() for a in arrays):
+        raise ValueError(
+            f"{name} must hold one finite array for each layer, of shapes "
+            f"{list(shapes)}, as in the fitted {name[:-5]}_; got shapes {came}."
+        )
+    return arrays

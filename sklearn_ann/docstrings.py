@@ -1,0 +1,163 @@
+"""Documentation that both estimators share, written once."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TypeVar
+
+HIDDEN_LAYER_SIZES = """\
+hidden_layer_sizes : int or array-like of int, default=(100,)
+    Units of each hidden layer; a single number is one layer, ``()`` is none."""
+
+ACTIVATION = """\
+activation : str or list of str, default='relu'
+    'identity', 'logistic', 'tanh', 'cosine' (a squasher that reaches 0 and 1), 'relu',
+    'leaky_relu', 'elu', 'selu', 'softplus', 'gelu' or 'silu': one for all hidden
+    layers, or one for each."""
+
+SHARED = """\
+solver : {'auto', 'sgd', 'adam', 'adamw', 'lbfgs'}, default='auto'
+    'auto' is exact without hidden layer ('lbfgs', ended by Newton's method), and
+    'adamw' otherwise. 'sgd' is plain gradient descent with ``momentum=0`` and
+    ``batch_size='full'``. 'adamw' takes the L2 penalty as a decay beside Adam's step.
+alpha : float or 'auto', default='auto'
+    Penalty on the weights, not on intercepts: the objective is the weighted mean loss
+    plus ``alpha / (2 sum of row weights)`` times the sum of squared weights, for every
+    solver and batch size. This is Ridge's alpha, and 1 / C of LogisticRegression. It
+    acts on the weights as trained, on standardised columns with ``standardize=True``.
+    'auto' is 0 without hidden layer and 1e-4 otherwise.
+l1_ratio : float, default=0.0
+    Share of the penalty that is on absolute weights (twice alpha / 2 times their sum).
+batch_size : int, 'auto' or 'full', default='auto'
+    Rows of a step: 'auto' is ``min(200, n_samples)``; 'full' is all, in every step.
+learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle'}, \
+default='constant'
+    How the rate changes from epoch to epoch, for every solver that takes steps.
+    'invscaling' divides by (rows seen) ** power_t, 'adaptive' by 5 whenever patience
+    runs out, until 1e-6; 'cosine' and 'one_cycle' span the max_iter epochs of a call.
+learning_rate_init : float, default=0.001
+    The rate itself; the highest one of 'one_cycle'.
+power_t : float, default=0.5
+    Exponent of 'invscaling'.
+max_iter : int, default=200
+    Most epochs (iterations of 'lbfgs').
+shuffle : bool, default=True
+    Whether rows are put in a new order for every epoch.
+random_state : int, RandomState instance or None, default=None
+    Decides starts, shuffles, dropout and the rows held out, and nothing else does. A
+    number gives bit-equal results on the same device, dtype and thread count. None
+    draws from the operating system.
+tol : float, default=1e-4
+    An epoch that improves loss or score by less counts against patience; for 'lbfgs',
+    the largest gradient component at which it stops.
+verbose : bool or int, default=False
+    Whether to print a line an epoch.
+warm_start : bool, default=False
+    Whether `fit` goes on from the fitted network, with the state of solver and
+    generators: 10 epochs and 10 more are 20 epochs, bit for bit.
+momentum : float, default=0.9
+    Of 'sgd', between 0 and 1.
+nesterovs_momentum : bool, default=True
+    Whether momentum is Nesterov's.
+early_stopping : bool, default=False
+    Whether to hold out `validation_fraction` of the rows (or use X_val), stop when the
+    validation score no longer rises, and keep the parameters of the best epoch.
+validation_fraction : float, default=0.1
+    Share of rows held out; stratified by class, by whole groups where given.
+scoring : 'loss', str, callable or None, default='loss'
+    What early stopping watches: minus the validation loss, or a scorer (None is the
+    estimator's own score).
+beta_1, beta_2 : float, default=0.9 and 0.999
+    Decay of the moments of 'adam' and 'adamw'.
+epsilon : float, default=1e-8
+    Added to the root of Adam's second moment.
+n_iter_no_change : int, default=10
+    Patience: epochs without improvement before training stops.
+max_fun : int, default=15000
+    Most evaluations of 'lbfgs'.
+max_grad_norm : float or None, default=None
+    Longer gradients are scaled down to this Euclidean norm.
+dropout : float, default=0.0
+    Share of hidden units left out at random in every training step.
+standardize : bool, default=True
+    Whether columns (and targets, for losses in their units) are scaled to mean 0 and
+    standard deviation 1, weighted, from the rows trained on. Sparse columns are
+    centred without becoming dense. Weights are shown in the user's units all the same.
+linear_skip : bool, default=False
+    Whether inputs also reach the output directly, as a regression beside the network.
+init : str, default='auto'
+    'glorot', 'he' or 'lecun' with '_uniform' or '_normal', or 'orthogonal'; 'auto'
+    fits the activation.
+n_init : int, default=1
+    Starts to train from, as one stack; the one with the lowest training loss is kept.
+device : str, default='cpu'
+    'cpu', 'cuda', 'cuda:1', 'mps', or 'auto': a GPU where there is one and a step is
+    worth it. Fitted state is on the CPU.
+dtype : {'auto', 'float32', 'float64'}, default='auto'
+    Of training: 'auto' is float64 for full batches and 'lbfgs', else float32.
+    Predictions are always computed in float64."""
+
+ATTRIBUTES = """\
+coefs_ : list of ndarray of shape (fan_in, fan_out)
+    Weights of each layer, in the units of X and y (see `coefs_scale_`).
+intercepts_ : list of ndarray of shape (fan_out,)
+    Intercepts of each layer.
+skip_coef_ : ndarray of shape (n_features, n_raw_outputs)
+    Weights of the linear skip, if any.
+coefs_scale_ : {{'user', 'network'}}
+    'network' where several quantiles keep the targets' units outside.
+loss_, best_loss_ : float
+    Training loss with its penalty in the last epoch, and the lowest (None with early
+    stopping).
+loss_curve_ : list of float
+    Training loss by epoch: the mean over the batches as they were met.
+validation_scores_ : list of float or None
+    Validation scores by epoch, higher being better.
+best_validation_score_ : float or None
+    The highest of them.
+learning_rates_ : list of float
+    The rate of each epoch.
+gradient_norms_ : ndarray of shape (n_iter_, n_layers_ - 1)
+    Norm of the gradient by layer, in the last batch of each epoch, before clipping.
+n_iter_, t_ : int
+    Epochs, and rows seen in them.
+n_features_in_, n_outputs_, n_layers_, n_parameters_ : int
+    Input columns, outputs, layers with inputs and outputs, and parameters.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the columns, where X had any.
+out_activation_ : str
+    'identity', 'exp', 'logistic' or 'softmax'.
+solver_, alpha_, batch_size_, device_, dtype_ : str, float, int or None, str, str
+    What was used where a parameter was 'auto'; a batch size of None is the full batch.
+status_ : str
+    'converged', 'reached max_iter', 'stopped by a callback' or 'not finite'.
+fit_seconds_ : float
+    Time of training, without checks of the data."""
+
+REFERENCES = """\
+Rumelhart, Hinton and Williams (1986), doi:10.1038/323533a0; Kingma and Ba (2015),
+arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101; Liu and Nocedal (1989),
+doi:10.1007/BF01589116."""
+
+Class = TypeVar("Class", bound=type)
+
+
+def with_shared_parameters(cls: Class) -> Class:
+    """Fill the shared parts into an estimator's docstring."""
+    parts = {
+        "hidden_layer_sizes": HIDDEN_LAYER_SIZES,
+        "activation": ACTIVATION,
+        "shared": SHARED,
+        "attributes": ATTRIBUTES,
+        "references": REFERENCES,
+    }
+    if cls.__doc__ is not None:  # python -OO has none
+        indented = {
+            name: textwrap.indent(part.replace("{{", "{").replace("}}", "}"), " " * 4)
+            for name, part in parts.items()
+        }
+        text = cls.__doc__
+        for name, part in indented.items():
+            text = text.replace("    {" + name + "}", part)
+        cls.__doc__ = text.replace("{{", "{").replace("}}", "}")
+    return cls

@@ -1,0 +1,238 @@
+"""Between the user's tables and the engine's numbers: scaling, design tables, targets.
+
+Everything is done in chunks of rows, so that a fit needs one copy of X, in the dtype
+of training, and little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+from sklearn.utils.multiclass import type_of_target
+
+from .engine.losses import Loss, make_loss
+from .engine.rows import SparseRows
+
+# Numbers of X worked on at a time (8 MB in float64).
+CHUNK_NUMBERS = 2**20
+
+
+def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Cut rows into slices of about `CHUNK_NUMBERS` numbers."""
+    yield from gen_batches(n_rows, max(1, CHUNK_NUMBERS // max(1, n_columns)))
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """An affine change of units: scaled = (value - mean) / scale.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (columns,), float64
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def weighted_scaling(
+    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
+) -> Scaling:
+    """Weighted mean and standard deviation of each column (ddof 0).
+
+    Parameters
+    ----------
+    table : {ndarray, sparse array} of shape (n, columns)
+    rows : ndarray of int
+        Rows that count.
+    weight : ndarray of shape (len(rows),) or None
+        Their weights.
+
+    Returns
+    -------
+    Scaling
+        Constant columns have scale 1.
+    """
+    scaler = StandardScaler(with_mean=not sp.issparse(table))
+    for chunk in row_chunks(len(rows), table.shape[1]):
+        part = table[rows[chunk]]
+        if not sp.issparse(part):
+            part = part.astype(np.float64, copy=False)
+        scaler.partial_fit(
+            part, sample_weight=None if weight is None else weight[chunk]
+        )
+    return Scaling(
+        np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
+    )
+
+
+def design_table(
+    X: np.ndarray | sp.csr_array, scaling: Scaling | None, dtype: torch.dtype
+) -> torch.Tensor | SparseRows:
+    """Scale X and give it its constant.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse array} of shape (n, d)
+    scaling : Scaling or None
+    dtype : torch.dtype
+
+    Returns
+    -------
+    Tensor of shape (n, d + 1), its last column ones, or SparseRows
+        Sparse X stays sparse: it is divided here and centred in the products.
+    """
+    if sp.issparse(X):
+        return _sparse_table(X, scaling, dtype)
+    n, d = X.shape
+    table = torch.empty((n, d + 1), dtype=dtype)
+    view = table.numpy()
+    view[:, d] = 1.0
+    for chunk in row_chunks(n, d):
+        part = X[chunk]
+        if scaling is not None:
+            part = np.subtract(part, scaling.mean, dtype=np.float64)
+            part /= scaling.scale
+        view[chunk, :d] = part
+    return table
+
+
+def _sparse_table(
+    X: sp.csr_array, scaling: Scaling | None, dtype: torch.dtype
+) -> SparseRows:
+    X = sp.csr_array(X)
+    values, shift = X.data, None
+    if scaling is not None:
+        values = values / scaling.scale[X.indices]
+        shift = torch.from_numpy(scaling.mean / scaling.scale).to(dtype)
+    return SparseRows(
+        torch.from_numpy(X.indptr.astype(np.int64)),
+        torch.from_numpy(X.indices.astype(np.int64)),
+        torch.tensor(values, dtype=dtype),
+        X.shape[1],
+        shift,
+    )
+
+
+def target_table(
+    y: np.ndarray, scaling: Scaling | None, loss: Loss, dtype: torch.dtype
+) -> torch.Tensor:
+    """Turn encoded targets (n, my) into the engine's, scaled where the loss allows."""
+    if loss.y_dtype == "int64":
+        return torch.from_numpy(y.astype(np.int64))
+    if scaling is not None:
+        y = (y - scaling.mean) / scaling.scale
+    return torch.tensor(y, dtype=dtype)
+
+
+class Target(Protocol):
+    """What an estimator knows of its targets."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is trained."""
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Check y and return it as numbers (n, my)."""
+
+    def strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Classes whose shares a held-out part shall keep, (n,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionTarget:
+    """Numbers to be predicted.
+
+    Attributes
+    ----------
+    loss : Loss
+    n_columns : int
+        Target columns, my.
+    """
+
+    loss: Loss
+    n_columns: int
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return y as float64 (n, my), checked against the loss."""
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape[1] != self.n_columns:
+            raise ValueError(
+                f"y has {y.shape[1]} columns, expected {self.n_columns}, as in the "
+                "first fit."
+            )
+        self.loss.check(y)
+        return y.astype(np.float64, copy=False)
+
+    def strata(self, y: np.ndarray) -> None:
+        """Numbers have no classes."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTarget:
+    """How class labels become numbers, and come back.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The labels in order; for multilabel targets the column numbers.
+    kind : {"binary", "multiclass", "multilabel"}
+    """
+
+    classes: np.ndarray
+    kind: str
+
+    @classmethod
+    def of(cls, y: np.ndarray, classes: np.ndarray | None = None) -> ClassTarget:
+        """Read the labels of y; ``classes`` names them all where y may lack some."""
+        if type_of_target(y) == "multilabel-indicator":
+            return cls(np.arange(y.shape[1]), "multilabel")
+        labels = np.unique(y if classes is None else classes)
+        return cls(labels, "binary" if len(labels) <= 2 else "multiclass")
+
+    @property
+    def loss(self) -> Loss:
+        """The log loss that suits these labels."""
+        if self.kind == "multiclass":
+            return make_loss("multinomial", n_classes=len(self.classes))
+        return make_loss("log_loss")
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return codes or indicators (n, my).
+
+        Raises
+        ------
+        ValueError
+            When y holds labels that are not among the classes.
+        """
+        if self.kind == "multilabel":
+            return self._indicators(y)
+        unknown = np.setdiff1d(y, self.classes)
+        if len(unknown):
+            raise ValueError(
+                f"y has labels {unknown[:5].tolist()} that were not in the classes "
+                f"{self.classes[:10].tolist()} of the first fit. Name all classes in "
+                "the first call of partial_fit, or fit anew without warm_start."
+            )
+        return np.searchsorted(self.classes, y)[:, None]
+
+    def strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the labels themselves, unless a row has several."""
+        return None if self.kind == "multilabel" else y
+
+    def _indicators(self, y: np.ndarray) -> np.ndarray:
+        y = np.asarray(y.todense()) if sp.issparse(y) else y
+        if y.ndim != 2 or y.shape[1] != len(self.classes):
+            raise ValueError(
+                f"y has shape {y.shape}, expected {len(self.classes)} columns of "
+                "labels, as in the first fit."
+            )
+        return (y != 0).astype(np.float64)

@@ -1,0 +1,596 @@
+"""The two estimators: parameters, fit and predict. They orchestrate; the numbers are
+made in `assembly`, `fitting` and the engine."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    # Not documented, but what every third-party estimator validates parameters by.
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+)
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from .assembly import (
+    Memory,
+    Rows,
+    checked_rows,
+    draw_seed,
+    list_fits,
+    split_off,
+    units,
+    unwrapped,
+)
+from .docstrings import with_shared_parameters
+from .encoding import ClassTarget, RegressionTarget, Target
+from .engine.losses import Loss, make_loss
+from .engine.network import Architecture
+from .fitted import FittedNetworkMixin
+from .fitting import Request, fit_networks
+from .guarding import final_loss, keeps_state, takes_steps, warn_of
+from .model import Model
+from .parameters import (
+    Plan,
+    hidden_layers,
+    make_plan,
+)
+from .signatures import ClassifierParameters, RegressorParameters
+from .watching import Watcher, validation_scorer
+
+
+class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
+    """What both estimators share: all but their targets and predictions."""
+
+    _model: Model
+    _target: Any
+
+    @keeps_state
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        groups: Any = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> Any:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: numbers, class labels, or an indicator matrix of labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Row weights, not negative. A weight of 2 is the same as the row twice; a
+            row of weight 0 is left out.
+        X_val, y_val : array-like, default=None
+            Validation data in the form of X and y. With them nothing is held out. In a
+            search, wrap each in a tuple, ``X_val=(X_val,)``: scikit-learn slices fit
+            parameters that happen to be as long as X.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Weights of the validation rows.
+        groups : array-like of shape (n_samples,), default=None
+            With ``early_stopping``, whole groups are held out.
+        coefs_init : list of array-like of shape (fan_in, fan_out), default=None
+            Starting weights for each layer, in the units of X and y, as in `coefs_`.
+        intercepts_init : list of array-like of shape (fan_out,), default=None
+            Starting intercepts, as in `intercepts_`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that raises leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            When data, weights, parameters or their combination are not usable; the
+            message says what was expected and what came.
+        """
+        memory = copy.deepcopy(vars(self).get("_memory")) if self.warm_start else None
+        return self._train(
+            X,
+            y,
+            sample_weight,
+            memory,
+            validation=(X_val, y_val, sample_weight_val),
+            groups=groups,
+            given=(coefs_init, intercepts_init),
+        )
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        memory: Memory | None,
+        *,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        groups: Any = None,
+        given: tuple[Any, Any] = (None, None),
+        classes: Any = None,
+        incremental: bool = False,
+    ) -> Any:
+        X, y = self._check(X, y, reset=memory is None)
+        target = self._target if memory else self._learn_target(y, classes)
+        rows = self._weighted(X, y, sample_weight, target)
+        seed = memory.seed if memory else draw_seed(self.random_state)
+        rows, held_out = self._validation(rows, validation, groups, seed, target)
+        architecture = self._architecture(rows, target.loss)
+        plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
+        model = self._unfitted_model(rows, target, plan, memory)
+        attributes = functools.partial(self._attributes, model, target)
+        fits = list_fits(
+            rows,
+            held_out,
+            plan,
+            model,
+            seed=seed,
+            init=self.init,
+            n_init=self.n_init,
+            given=given,
+            memory=memory,
+            keep_state=self.warm_start or incremental,
+        )
+        if held_out is not None:
+            scorer = validation_scorer(self, held_out, attributes)
+            for fit in fits:
+                fit.validate = scorer
+        watcher = Watcher(self, rows, sample_weight, attributes)
+        watcher.begin(fits)
+        place = (plan.options, plan.device, plan.dtype)
+        outcomes = fit_networks(
+            [Request(fit, architecture, target.loss, *place) for fit in fits]
+        )
+        best = min(outcomes, key=final_loss)
+        vars(self).update(attributes(best.row))
+        self._keep_record(best, plan, seed)
+        watcher.end(best.row)
+        if not incremental:
+            warn_of(best, self.max_iter)
+        return self
+
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None
+    ) -> Any:
+        if self.early_stopping:
+            raise ValueError(
+                "partial_fit sees a batch only once, so it cannot hold rows out: it "
+                "does not support early_stopping=True."
+            )
+        memory = copy.deepcopy(vars(self).get("_memory"))
+        return self._train(
+            X, y, sample_weight, memory, classes=classes, incremental=True
+        )
+
+    def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=isinstance(self, RegressorMixin),
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        y = np.asarray(y.todense()) if sp.issparse(y) else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=isinstance(self, ClassifierMixin))
+        return (sp.csr_array(X) if sp.issparse(X) else X), y
+
+    def _weighted(self, X: Any, y: Any, sample_weight: Any, target: Target) -> Rows:
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return checked_rows(X, y, self._class_weighted(y, weight, target), target)
+
+    def _class_weighted(
+        self, y: np.ndarray, weight: np.ndarray | None, target: Any
+    ) -> np.ndarray | None:
+        return weight
+
+    def _validation(
+        self, rows: Rows, given: tuple, groups: Any, seed: int, target: Target
+    ) -> tuple[Rows, Rows | None]:
+        """Take the validation rows given, or hold some out; return both sides."""
+        names = ("X_val", "y_val", "sample_weight_val")
+        X_val, y_val, weight_val = map(unwrapped, names, given)
+        if (X_val is None) != (y_val is None):
+            raise ValueError(
+                "X_val and y_val belong together: give both, or neither to hold out "
+                "validation_fraction of the rows."
+            )
+        if X_val is not None:
+            X_val, y_val = self._check(X_val, y_val, reset=False)
+            return rows, self._weighted(X_val, y_val, weight_val, target)
+        if not self.early_stopping:
+            return rows, None
+        return split_off(rows, self.validation_fraction, seed, target, groups)
+
+    def _architecture(self, rows: Rows, loss: Loss) -> Architecture:
+        hidden, activations = hidden_layers(self)
+        n_outputs = loss.n_raw(rows.y.shape[1])
+        # Without hidden layer the layer itself is the linear skip.
+        skip = bool(self.linear_skip and hidden)
+        return Architecture(rows.X.shape[1], hidden, n_outputs, activations, skip)
+
+    def _unfitted_model(
+        self, rows: Rows, target: Target, plan: Plan, memory: Memory | None
+    ) -> Model:
+        """Return the model's units, with parameters still to come."""
+        scales = units(rows, self.standardize, target)
+        if memory is not None:
+            fitted = self._model
+            if (plan.architecture, target.loss) != (fitted.architecture, fitted.loss):
+                raise ValueError(
+                    "warm_start and partial_fit go on with the fitted network, so its "
+                    f"layers and loss must stay: {fitted.architecture} was fitted, "
+                    f"{plan.architecture} is asked for. Use warm_start=False to start "
+                    "anew."
+                )
+            scales = fitted.inputs, fitted.targets
+        return Model(plan.architecture, np.empty(0), target.loss, *scales)
+
+    def _attributes(
+        self, model: Model, target: Target, row: np.ndarray
+    ) -> dict[str, Any]:
+        """Attributes that make the estimator ready to predict."""
+        row = row.astype(np.float64)
+        model = Model(model.architecture, row, model.loss, model.inputs, model.targets)
+        return {"_model": model, "_target": target, **self._public_attributes(target)}
+
+    def _public_attributes(self, target: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _checked_X(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False
+        )
+        return sp.csr_array(X) if sp.issparse(X) else X
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+@with_shared_parameters
+class ANNRegressor(RegressorMixin, RegressorParameters, _BaseANN):
+    """Neural network for numbers: linear regression, and what lies beyond it.
+
+    With ``hidden_layer_sizes=()`` the network is a regression: OLS for squared error,
+    Poisson or gamma regression with a log link, median or quantile regression. Every
+    hidden layer is a step away from that.
+
+    Parameters
+    ----------
+    {hidden_layer_sizes}
+    {activation}
+    loss : {{'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', \
+            'gamma'}}, default='squared_error'
+        What is minimised. Squared error is half the squared residual, summed over
+        outputs. 'huber' is squared up to `huber_delta` and absolute beyond. Poisson
+        and gamma have a log link, so predictions are positive.
+    quantile : float or list of float, default=0.5
+        Level, between 0 and 1, for ``loss='quantile'``. Several increasing levels are
+        fitted at once by one network with one target column: predictions have one
+        column a level, and never cross.
+    huber_delta : float, default=1.35
+        Where 'huber' turns from squared to absolute, in standard deviations of y with
+        ``standardize=True``, else in units of y.
+    {shared}
+
+    Attributes
+    ----------
+    {attributes}
+    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+        Coefficients of X, where the whole network is linear in it.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The intercept that goes with them.
+
+    See Also
+    --------
+    ANNClassifier : The same for classes.
+    sklearn.linear_model.LinearRegression : What it is without hidden layer.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    Without hidden layer it is OLS:
+
+    >>> import numpy as np
+    >>> from sklearn_ann import ANNRegressor
+    >>> X = np.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> y = np.array([3.0, 5.0, 7.0, 9.0])
+    >>> ols = ANNRegressor(hidden_layer_sizes=()).fit(X, y)
+    >>> ols.coef_.round(6), round(ols.intercept_, 6)
+    (array([2.]), 1.0)
+
+    With one hidden layer it can bend:
+
+    >>> bent = ANNRegressor(hidden_layer_sizes=8, activation="tanh", solver="lbfgs",
+    ...                     random_state=0)
+    >>> x = np.linspace(-2, 2, 50)[:, None]
+    >>> bool(bent.fit(x, np.sin(2 * x[:, 0])).score(x, np.sin(2 * x[:, 0])) > 0.99)
+    True
+    """
+
+    def _learn_target(self, y: np.ndarray, classes: Any) -> RegressionTarget:
+        loss = make_loss(self.loss, quantile=self.quantile, delta=self.huber_delta)
+        return RegressionTarget(loss, 1 if y.ndim == 1 else y.shape[1])
+
+    def _public_attributes(self, target: RegressionTarget) -> dict[str, Any]:
+        link = {"poisson": "exp", "gamma": "exp"}
+        return {
+            "n_outputs_": target.n_columns,
+            "out_activation_": link.get(target.loss.name, "identity"),
+        }
+
+    def _linear_shapes(
+        self, coef: np.ndarray, intercept: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        if coef.shape[1] == 1:
+            return coef[:, 0], float(intercept[0])
+        return coef.T, intercept
+
+    @available_if(takes_steps)
+    @keeps_state
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Take one pass over a batch of data and go on from there at the next call.
+
+        The first call decides the scales of ``standardize``; scale the data yourself
+        where the first batch is not like the others.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict numbers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Means, or quantiles (one column a level where several were asked for).
+        """
+        X = self._checked_X(X)
+        predicted = self._model.predict(X)
+        return predicted[:, 0] if predicted.shape[1] == 1 else predicted
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the loss that the network explains.
+
+        R2 for squared error and Huber; for the other losses their D2, the share of the
+        loss of the best constant that the predictions save (1 is perfect, 0 no better
+        than the constant).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        y = check_array(y, ensure_2d=False, dtype=np.float64)
+        return self._model.loss.d2(y, predicted, sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+@with_shared_parameters
+class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
+    """Neural network for classes: logit, multinomial logit, and what lies beyond.
+
+    With ``hidden_layer_sizes=()`` the network is a logistic regression, multinomial
+    for more than two classes, one for each label where a row may have several.
+
+    Parameters
+    ----------
+    {hidden_layer_sizes}
+    {activation}
+    loss : {{'log_loss'}}, default='log_loss'
+        Minus the log-likelihood of a row: binary, multinomial, or summed over labels.
+    class_weight : dict, list of dict or 'balanced', default=None
+        Weights of classes, multiplied into `sample_weight`; a list has one dict for
+        each label of multilabel targets. 'balanced' weighs a class by
+        ``n_samples / (n_classes * count)``.
+    {shared}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for multilabel targets the numbers of their columns.
+    {attributes}
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients of X in the log odds, where the whole network is linear in it.
+        More than two classes have one row each, which sum to zero.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        The intercepts that go with them.
+
+    See Also
+    --------
+    ANNRegressor : The same for numbers.
+    sklearn.linear_model.LogisticRegression : What it is without hidden layer.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_ann import ANNClassifier
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> logit = ANNClassifier(hidden_layer_sizes=()).fit(X, y)
+    >>> network = ANNClassifier(16, "tanh", solver="lbfgs", random_state=0).fit(X, y)
+    >>> logit.score(X, y) < 0.9 < network.score(X, y)
+    True
+    """
+
+    def _learn_target(self, y: np.ndarray, classes: Any) -> ClassTarget:
+        return ClassTarget.of(y, classes)
+
+    def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        X, y = super()._check(X, y, reset)
+        check_classification_targets(y)
+        return X, y
+
+    def _class_weighted(
+        self, y: np.ndarray, weight: np.ndarray | None, target: ClassTarget
+    ) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if weight is None else by_class * weight
+
+    def _public_attributes(self, target: ClassTarget) -> dict[str, Any]:
+        softmax = target.kind == "multiclass"
+        return {
+            "classes_": target.classes,
+            "n_outputs_": 1 if target.kind == "binary" else len(target.classes),
+            "out_activation_": "softmax" if softmax else "logistic",
+        }
+
+    @available_if(takes_steps)
+    @keeps_state
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Any:
+        """Take one pass over a batch of data and go on from there at the next call.
+
+        The first call decides the scales of ``standardize``; scale the data yourself
+        where the first batch is not like the others.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+        sample_weight : array-like of shape (n_samples,), default=None
+        classes : array-like of shape (n_classes,), default=None
+            All classes that any batch may hold; needed in the first call.
+
+        Returns
+        -------
+        self : object
+        """
+        if _check_partial_fit_first_call(self, classes):
+            vars(self).pop("_memory", None)
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return log odds: what the network puts out before it is a probability.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Binary: the log odds of the second class. Multinomial: unnormalised
+            logarithms of the probabilities. Multilabel: log odds of each label.
+        """
+        X = self._checked_X(X)
+        raw = self._model.raw(X)
+        return raw[:, 0] if self._target.kind == "binary" else raw
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`. Rows sum to one, except for multilabel targets,
+            where every column is a probability of its own.
+        """
+        X = self._checked_X(X)
+        probability = self._model.predict(X)
+        if self._target.kind != "binary":
+            return probability
+        if len(self.classes_) == 1:
+            return np.ones_like(probability)
+        return np.hstack([1.0 - probability, probability])
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict logarithms of probabilities; shapes as in `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the most probable class, or all labels of probability .5 or more.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+        """
+        probability = self.predict_proba(X)
+        if self._target.kind == "multilabel":
+            return (probability >= 0.5).astype(np.int64)
+        return self.classes_[probability.argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

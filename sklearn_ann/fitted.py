@@ -1,0 +1,98 @@
+"""What a fitted estimator shows: weights in the user's units, and how it was trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .assembly import Memory
+from .engine.fit import Outcome
+from .model import Model, collapsed
+from .parameters import Plan
+
+
+class FittedNetworkMixin:
+    """Fitted attributes of both estimators; weights are made when they are asked for."""
+
+    _model: Model
+
+    def _keep_record(self, outcome: Outcome, plan: Plan, seed: int) -> None:
+        """Keep what the fit went through, and no rows of data."""
+        record = outcome.record
+        stopping = plan.settings.early_stopping
+        self.n_iter_ = outcome.n_iter
+        self.t_ = record.rows_seen
+        self.loss_ = record.losses[-1]
+        self.loss_curve_ = record.losses
+        self.best_loss_ = None if stopping else record.best_loss
+        self.validation_scores_ = record.scores or None
+        self.best_validation_score_ = record.best_score if record.scores else None
+        self.learning_rates_ = record.rates
+        self.gradient_norms_ = np.array(record.norms)
+        self.n_layers_ = len(plan.architecture.hidden) + 2
+        self.n_parameters_ = plan.architecture.n_parameters
+        self.solver_, self.alpha_ = plan.options.name, plan.settings.alpha
+        self.batch_size_ = plan.settings.batch_size
+        self.device_, self.dtype_ = str(plan.device), str(plan.dtype)[len("torch.") :]
+        self.status_ = outcome.status.value
+        self.fit_seconds_ = outcome.seconds
+        vars(self).pop("_memory", None)
+        if outcome.state is not None:
+            self._memory = Memory(seed, outcome.state)
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of each layer, (fan_in, fan_out); see `coefs_scale_`."""
+        check_is_fitted(self)
+        return self._model.parameters().weights
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Intercepts of each layer, (fan_out,)."""
+        check_is_fitted(self)
+        return self._model.parameters().biases
+
+    @property
+    def skip_coef_(self) -> np.ndarray:
+        """Weights of the linear skip, (n_features, n_raw_outputs)."""
+        check_is_fitted(self)
+        skip = self._model.parameters().skip
+        if skip is None:
+            raise AttributeError(
+                "skip_coef_ exists only with linear_skip=True and a hidden layer."
+            )
+        return skip
+
+    @property
+    def coefs_scale_(self) -> str:
+        """Units of `coefs_`: "user", or "network" where the targets' do not fold in."""
+        check_is_fitted(self)
+        return "user" if self._model.folds_targets else "network"
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Coefficients of X where the whole network is linear in it."""
+        return self._linear()[0]
+
+    @property
+    def intercept_(self) -> Any:
+        """Intercept that goes with `coef_`."""
+        return self._linear()[1]
+
+    def _linear(self) -> tuple[np.ndarray, Any]:
+        check_is_fitted(self)
+        found = collapsed(self._model)
+        if found is None:
+            raise AttributeError(
+                "coef_ and intercept_ exist only where the network is linear in X: "
+                "without hidden layer, or with activation='identity'. The weights of "
+                "each layer are in coefs_ and intercepts_."
+            )
+        return self._linear_shapes(*found)
+
+    def _linear_shapes(
+        self, coef: np.ndarray, intercept: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        return coef.T, intercept

@@ -1,0 +1,233 @@
+"""The estimators' parameters: their constraints, and what "auto" resolves to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+
+# Parameter constraints are what scikit-learn checks estimators with; it offers no
+# public names for them yet.
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+
+from .engine.device import DTYPES, resolve_device, resolve_dtype
+from .engine.fit import Settings
+from .engine.layers import ACTIVATIONS, INITIALIZERS
+from .engine.network import Architecture
+from .engine.optimizers import SCHEDULES, SOLVERS, SolverOptions
+
+REGRESSION_LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
+    "gamma",
+)
+DEFAULT_ALPHA = 1e-4
+DEFAULT_BATCH = 200
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NON_NEGATIVE = Interval(Real, 0, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", _COUNT],
+    "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+    "solver": [StrOptions({"auto", *SOLVERS})],
+    "alpha": [StrOptions({"auto"}), _NON_NEGATIVE],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "batch_size": [StrOptions({"auto", "full"}), _COUNT],
+    "learning_rate": [StrOptions(set(SCHEDULES))],
+    "learning_rate_init": [_POSITIVE],
+    "power_t": [_NON_NEGATIVE],
+    "max_iter": [_COUNT],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [_NON_NEGATIVE],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "scoring": [str, callable, None],
+    "validation_fraction": [_SHARE],
+    "beta_1": [_SHARE],
+    "beta_2": [_SHARE],
+    "epsilon": [_POSITIVE],
+    "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+    "max_fun": [_COUNT],
+    "standardize": ["boolean"],
+    "linear_skip": ["boolean"],
+    "dropout": [_SHARE],
+    "max_grad_norm": [_POSITIVE, None],
+    "init": [StrOptions({"auto", *INITIALIZERS})],
+    "n_init": [_COUNT],
+    "device": [str, HasMethods("type")],
+    "dtype": [StrOptions({"auto", *DTYPES})],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An estimator's parameters with every "auto" resolved for its data.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    options : SolverOptions
+    settings : Settings
+    device : torch.device
+    dtype : torch.dtype
+    """
+
+    architecture: Architecture
+    options: SolverOptions
+    settings: Settings
+    device: torch.device
+    dtype: torch.dtype
+
+
+def hidden_layers(estimator: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Read hidden_layer_sizes and activation: one size, one name for each layer.
+
+    Raises
+    ------
+    ValueError
+        When a size is not a positive whole number, or the names do not match them.
+    """
+    sizes = estimator.hidden_layer_sizes
+    sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    if any(not isinstance(h, Integral) or h <= 0 for h in sizes):
+        raise ValueError(
+            "hidden_layer_sizes must hold whole numbers > 0, got "
+            f"{estimator.hidden_layer_sizes!r}. Use () for no hidden layer."
+        )
+    names = estimator.activation
+    names = [names] * len(sizes) if isinstance(names, str) else list(names)
+    _check_activations(names, sizes)
+    return tuple(int(h) for h in sizes), tuple(names)
+
+
+def _check_activations(names: Sequence[Any], sizes: Sequence[int]) -> None:
+    if len(names) != len(sizes):
+        raise ValueError(
+            f"activation names {len(names)} functions for {len(sizes)} hidden layers. "
+            "Give one name for all layers, or one for each."
+        )
+    unknown = [name for name in names if name not in ACTIVATIONS]
+    if unknown:
+        raise ValueError(
+            f"activation {unknown[0]!r} is unknown; expected one of "
+            f"{sorted(ACTIVATIONS)}."
+        )
+
+
+def resolve_solver(estimator: Any, *, incremental: bool = False) -> str:
+    """Resolve solver="auto": exact without hidden layer, else AdamW.
+
+    A smooth convex problem without an L1 penalty is solved exactly by L-BFGS and
+    Newton's method; `partial_fit`, which sees its data once, needs steps.
+    """
+    if estimator.solver != "auto":
+        return str(estimator.solver)
+    hidden, _ = hidden_layers(estimator)
+    lasso = estimator.l1_ratio > 0 and resolve_alpha(estimator) > 0
+    return "adamw" if hidden or lasso or incremental else "lbfgs"
+
+
+def resolve_alpha(estimator: Any) -> float:
+    """Resolve alpha="auto": 0 without hidden layer, as in OLS and logit, else 1e-4."""
+    if estimator.alpha != "auto":
+        return float(estimator.alpha)
+    return DEFAULT_ALPHA if hidden_layers(estimator)[0] else 0.0
+
+
+def resolve_batch(estimator: Any, n_rows: int) -> int | None:
+    """Resolve batch_size to a number of rows, or None for the full batch."""
+    asked = estimator.batch_size
+    if asked == "full":
+        return None
+    size = DEFAULT_BATCH if asked == "auto" else int(asked)
+    return size if size < n_rows else None
+
+
+def make_plan(
+    estimator: Any,
+    architecture: Architecture,
+    n_rows: int,
+    *,
+    incremental: bool = False,
+) -> Plan:
+    """Resolve an estimator's parameters for ``n_rows`` training rows.
+
+    Raises
+    ------
+    ValueError
+        When parameters contradict one another, or the device is absent.
+    """
+    solver = resolve_solver(estimator, incremental=incremental)
+    _check_together(estimator, solver)
+    batch = None if solver == "lbfgs" else resolve_batch(estimator, n_rows)
+    device = resolve_device(
+        str(estimator.device), architecture.flops_per_row * (batch or n_rows)
+    )
+    dtype = resolve_dtype(estimator.dtype, device, exact=batch is None)
+    return Plan(
+        architecture,
+        _options(estimator, solver),
+        _settings(estimator, batch, incremental),
+        device,
+        dtype,
+    )
+
+
+def _check_together(estimator: Any, solver: str) -> None:
+    if solver != "lbfgs":
+        return
+    if estimator.dropout > 0:
+        raise ValueError(
+            f"dropout={estimator.dropout} needs a solver that takes random steps; "
+            "solver='lbfgs' does not. Use solver='adam', or dropout=0."
+        )
+    if estimator.l1_ratio > 0 and resolve_alpha(estimator) > 0:
+        raise ValueError(
+            f"l1_ratio={estimator.l1_ratio} makes the objective non-smooth, which "
+            "solver='lbfgs' cannot minimise. Use solver='adam', or l1_ratio=0."
+        )
+
+
+def _options(estimator: Any, solver: str) -> SolverOptions:
+    return SolverOptions(
+        name=solver,
+        schedule=estimator.learning_rate,
+        nesterovs_momentum=bool(estimator.nesterovs_momentum),
+        beta_1=float(estimator.beta_1),
+        beta_2=float(estimator.beta_2),
+        epsilon=float(estimator.epsilon),
+        max_fun=int(estimator.max_fun),
+    )
+
+
+def _settings(estimator: Any, batch: int | None, incremental: bool) -> Settings:
+    limit = estimator.max_grad_norm
+    return Settings(
+        learning_rate_init=float(estimator.learning_rate_init),
+        alpha=resolve_alpha(estimator),
+        l1_ratio=float(estimator.l1_ratio),
+        dropout=float(estimator.dropout) if hidden_layers(estimator)[0] else 0.0,
+        momentum=float(estimator.momentum),
+        power_t=float(estimator.power_t),
+        max_iter=1 if incremental else int(estimator.max_iter),
+        tol=float(estimator.tol),
+        n_iter_no_change=float(estimator.n_iter_no_change),
+        max_grad_norm=np.inf if limit is None else float(limit),
+        batch_size=batch,
+        shuffle=bool(estimator.shuffle),
+        early_stopping=bool(estimator.early_stopping),
+    )

@@ -1,0 +1,93 @@
+"""Plain text tables, the printed face of results."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def decimals_for(values: Sequence[float], *, digits: int = 4) -> int:
+    """Count the decimals that show the largest of some numbers to some digits.
+
+    Numbers of one column share their decimals, so that they can be compared by eye.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Numbers of one column; those that are not finite do not count.
+    digits : int, default=4
+        Digits of the largest number.
+
+    Returns
+    -------
+    int
+        Number of decimals, between 0 and 10.
+
+    Examples
+    --------
+    >>> decimals_for([0.3671, 0.02]), decimals_for([54321.1]), decimals_for([])
+    (4, 0, 4)
+    """
+    sizes = np.abs(np.asarray(values, dtype=float))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    largest = float(sizes.max()) if sizes.size else 0.5
+    return min(max(digits - math.ceil(math.log10(largest)), 0), 10)
+
+
+def number(value: float, decimals: int, *, sign: bool = False) -> str:
+    """Write a number with fixed decimals, and a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.36713, 3), number(0.00792, 4, sign=True), number(float("nan"), 2)
+    ('0.367', '+0.0079', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    return f"{value:{'+' if sign else ''}.{decimals}f}"
+
+
+def p_value(value: float) -> str:
+    """Write a p-value: three decimals, and never a plain zero.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(1e-9), p_value(float("nan"))
+    ('0.031', '<0.001', '-')
+    """
+    return "<0.001" if value < 0.001 else number(value, 3)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out cells in columns: the first aligned left, the others right.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column titles.
+    rows : sequence of sequence of str
+        Cells, as many in each row as there are titles.
+
+    Returns
+    -------
+    str
+        The table with a line under its header, without a newline at the end.
+
+    Examples
+    --------
+    >>> print(text_table(["model", "R2"], [["OLS", "0.36"], ["network", "0.37"]]))
+    model      R2
+    -------------
+    OLS      0.36
+    network  0.37
+    """
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [_table_line(line, widths) for line in lines]
+    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+
+
+def _table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(cells, widths, strict=True)
+    aligned = [first[0].ljust(first[1]), *(cell.rjust(w) for cell, w in others)]
+    return "  ".join(aligned).rstrip()
