@@ -119,6 +119,13 @@ _depth = 0
 _saved = 1
 
 
+class _Own(threading.local):
+    depth = 0  # blocks that this thread is in
+
+
+_own = _Own()
+
+
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Run a block with at most ``n`` intra-op threads, and leave no trace.
@@ -130,22 +137,24 @@ def threads(n: int) -> Iterator[None]:
     thread has said so.
     """
     global _depth, _saved
-    mine = torch.get_num_threads()
     with _lock:
+        mine = torch.get_num_threads()
         if _depth == 0:
             _saved = mine
+        elif _own.depth == 0:
+            # A thread that is new to PyTorch has copied a count lowered by others.
+            mine = _saved = max(mine, _saved)
         _depth += 1
         if n < mine:
             torch.set_num_threads(n)
+    _own.depth += 1
     try:
         yield
     finally:
+        _own.depth -= 1
         with _lock:
             _depth -= 1
-            if torch.get_num_threads() != mine:
-                torch.set_num_threads(mine)
-            if _depth == 0 and torch.get_num_threads() != _saved:
-                torch.set_num_threads(_saved)
+            torch.set_num_threads(mine if _depth else _saved)
 
 
 def threads_for(flops_per_step: float) -> int:

@@ -60,20 +60,22 @@ class Dropout:
         generators: list[np.random.Generator],
         widths: Sequence[int],
     ) -> None:
-        self.thresholds = np.round(rates * _GRID).astype(np.uint16)
+        self.thresholds = np.round(rates * _GRID).clip(max=_GRID - 1).astype(np.uint16)
         self.generators = generators
         self.widths = list(widths)
 
     def draw(self, k: int, n_pieces: int, count: int) -> list[np.ndarray]:
         """Draw factors (n_pieces, count, h) for each layer of network k.
 
-        A network consumes its stream piece by piece, whatever the neighbours do.
+        A network consumes its stream row by row, whole words for each, so that the cut
+        into pieces, which depends on the neighbours, makes no difference.
         """
-        per_piece = count * sum(self.widths)
-        words = -(-per_piece // 4)
-        bits = self.generators[k].bit_generator.random_raw(n_pieces * words)
-        bits = bits.view(np.uint16).reshape(n_pieces, -1)[:, :per_piece]
-        kept = bits.reshape(n_pieces, count, sum(self.widths)) >= self.thresholds[k]
+        width = sum(self.widths)
+        words = -(-width // 4)
+        stream = self.generators[k].bit_generator
+        drawn = stream.random_raw(n_pieces * count * words).view(np.uint16)
+        bits = drawn.reshape(n_pieces, count, 4 * words)[..., :width]
+        kept = bits >= self.thresholds[k]
         factors = kept * np.float64(_GRID / (_GRID - float(self.thresholds[k])))
         return np.split(factors, np.cumsum(self.widths)[:-1], axis=2)
 
@@ -115,8 +117,9 @@ class Block:
         self.segment, self.n_pieces = segment, n_pieces
         self.opens = segment.opens[first : first + n_pieces]
         self.closes = segment.closes[first : first + n_pieces]
-        self.active = segment.counts > 0
-        self.weighted = self._weights is not None or not segment.even
+        # A minibatch may be over in this chunk and still belong to this step.
+        self.active = segment.sizes > 0
+        self.weighted = self._weights is not None or not segment.equal
         # The record's share: sum over batches of (mean loss of the batch) b / n.
         self.share = torch.from_numpy(sizes / n).to(self._device, self._dtype)
         # w / (b wbar), wbar = totals / n, but for w: the mean of a weighted batch.
@@ -197,16 +200,20 @@ class Feeder:
         self.K = len(rows.index)
         chunk = max(128, CHUNK_NUMBERS // (self.K * max(widest, 1)))
         self.plan = plan_epoch(rows.n, batch, chunk)
-        self._n, self._totals = rows.n, rows.totals
+        self._n, self._in_place = rows.n, rows.contiguous
         self._blocks: dict[tuple[int, int] | int, Block] = {}
         self._kept: list[Block] | None = None
         self._row_bytes = self._bytes_per_row()
+        self._small = self._row_bytes * int(self._n.sum()) <= STATIC_BYTES
 
     def _bytes_per_row(self) -> int:
+        """Bytes of a row of inputs and of its dropout masks."""
         x = self.rows.x
+        masks = sum(self.dropout.widths) if self.dropout else 0
         if isinstance(x, SparseRows):
-            return 24 * max(1, len(x.values) // max(1, x.shape[0]))
-        return x.shape[1] * x.element_size()
+            per_row = len(x.values) // max(1, x.shape[0])
+            return max(24, 24 * per_row + masks * x.values.element_size())
+        return (x.shape[1] + masks) * x.element_size()
 
     def epoch(self, orders: list[np.ndarray] | None) -> Iterator[Block]:
         """Yield the epoch's blocks.
@@ -220,15 +227,20 @@ class Feeder:
             yield from self._gathered(self._order(orders))
         elif self._kept is not None:
             yield from self._refreshed(self._kept)
-        elif self.rows.contiguous and isinstance(self.rows.x, Tensor):
+        elif self._can_be_sliced():
             self._kept = [self._sliced(s) for s in self.plan]
             yield from self._refreshed(self._kept)
-        elif self._row_bytes * int(self._n.sum()) <= STATIC_BYTES:
+        elif self._small:
             order = self._order([np.arange(n) for n in self._n])
             self._kept = list(self._gathered(order, keep=True))
             yield from self._kept
         else:
             yield from self._gathered(self._order([np.arange(n) for n in self._n]))
+
+    def _can_be_sliced(self) -> bool:
+        """Whether the table itself can serve; there are masks for all its rows then."""
+        dense = isinstance(self.rows.x, Tensor)
+        return self._in_place and dense and (self._small or self.dropout is None)
 
     def _refreshed(self, blocks: list[Block]) -> Iterator[Block]:
         for block in blocks:
@@ -236,7 +248,7 @@ class Feeder:
             yield block
 
     def _order(self, orders: list[np.ndarray]) -> Tensor:
-        """Stack the orders, padded by their first row, (K, n_max)."""
+        """Stack the orders, padded by their last row, (K, n_max)."""
         widest = int(self._n.max())
         padded = [np.pad(o, (0, widest - len(o)), mode="edge") for o in orders]
         return torch.from_numpy(np.stack(padded) if self.K > 1 else padded[0][None])
@@ -254,7 +266,7 @@ class Feeder:
 
     def _block(self, key: tuple[int, int] | int, segment: Segment, room: int) -> Block:
         block = self._blocks.get(key)
-        if block is None or block.T < room:
+        if block is None or room > block.T:
             widths = self.dropout.widths if self.dropout else ()
             block = Block(self.rows, room, segment.width, self.n_raw, widths)
             self._blocks[key] = block
@@ -286,7 +298,11 @@ class Feeder:
     def _places(
         self, segment: Segment, first: int, n_pieces: int, order: Tensor
     ) -> Tensor:
-        """Places in each network's own list of rows, (T, K, b), padding repeated."""
+        """Places in each network's own list of rows, (T, K, b).
+
+        Padding repeats the last row of the network's own minibatch: what counts for
+        nothing must not be infinite where that which counts is not.
+        """
         width = segment.width
         starts = segment.starts[first]
         if segment.even:
@@ -294,13 +310,13 @@ class Feeder:
             part = order[:, int(starts[0]) : stop].view(self.K, n_pieces, width)
             return part.transpose(0, 1)
         taken = [
-            np.minimum(start + np.arange(width), n - 1)
-            for start, n in zip(starts, self._n, strict=True)
+            np.minimum(start + np.arange(width), stop - 1)
+            for start, stop in zip(starts, segment.stops[first], strict=True)
         ]
         return torch.gather(order, 1, torch.from_numpy(np.stack(taken)))[None]
 
     def _table_rows(self, places: Tensor) -> Tensor:
-        if self.rows.contiguous:
+        if self._in_place:
             return places
         return torch.stack(
             [self.rows.index[k][places[:, k]] for k in range(self.K)], dim=1

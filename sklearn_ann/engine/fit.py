@@ -135,11 +135,15 @@ class Record:
 
 @dataclass(slots=True)
 class FitState:
-    """All that a fit needs to go on later as if it had never stopped."""
+    """All that a fit needs to go on later as if it had never stopped.
+
+    ``solver`` is None after a fit that was not finite: its moments are not either, so
+    the solver starts afresh from the last finite parameters.
+    """
 
     row: np.ndarray
     record: Record
-    solver: dict
+    solver: dict | None
     shuffler: np.random.Generator
     dropper: np.random.Generator
 

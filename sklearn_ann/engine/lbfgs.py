@@ -19,8 +19,8 @@ doi:10.1007/s10107-012-0514-2 (weak Wolfe conditions, enough for kinks).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,13 +32,12 @@ DECREASE = 1e-4  # least decrease, as a share of what the slope at the start pro
 CURVATURE = 0.9  # the slope must rise to this share of the slope at the start
 EXPANSION = 4.0  # growth of the step while no upper end is known
 MARGIN = 0.1  # interpolated steps keep this share of the bracket from its ends
-SHRINKAGE = 0.66  # a bracket that shrinks less than this is halved next
+SHRINKAGE = 0.66  # a bracket that stays above this share of its width is halved next
+LEAST_GAMMA = 2.0**-52  # least s'y / y'y of a pair worth keeping
 
 
 class LBFGS:
-    """Minimise K functions at once by limited-memory BFGS.
-
-    The caller owns the loop and the convergence tests; see the example.
+    """Minimise K functions at once; the caller owns loop and convergence tests.
 
     Parameters
     ----------
@@ -54,10 +53,10 @@ class LBFGS:
     x, f, g : Tensor
         Shapes (K, P), (K,), (K, P). Current points, values and gradients.
     stalled : Tensor
-        Shape (K,), bool. No lower point can be found, not even along the gradient, or
-        the function is not finite at its start. Stalled problems are finished.
+        Shape (K,), bool. No lower point was found, not even along the gradient, or
+        f or g is not finite at the start. Stalled problems are finished.
     finished : Tensor
-        Shape (K,), bool. Problems that `iterate` leaves alone; see `finish`.
+        Shape (K,), bool. Problems that `iterate` leaves alone.
 
     Examples
     --------
@@ -83,8 +82,7 @@ class LBFGS:
         self.finished = x.new_zeros(K, dtype=torch.bool)
         self.max_search = max_search
         self._evaluations = [0] * K
-        # Pair j of every problem is in slot j of a ring. A slot of zeros is an unused
-        # one: it adds nothing to any product below.
+        # A ring of m slots for pairs. A slot of zeros is unused: it adds nothing below.
         self._slot = 0
         self._S = x.new_zeros(K, memory, P)  # steps s
         self._Y = x.new_zeros(K, memory, P)  # gradient changes, divided: y / s'y
@@ -129,7 +127,7 @@ class LBFGS:
         problems, or for those whose step is already accepted, is ignored.
         """
         x, g = self.x, self.g
-        rows = [k for k, done in enumerate(self.finished.tolist()) if not done]
+        rows = {k for k, done in enumerate(self.finished.tolist()) if not done}
         rows = self._search(evaluate, rows)
         if rows:  # a poor memory may be to blame: once more, along the gradient
             self._forget(self._mask(rows))
@@ -139,7 +137,7 @@ class LBFGS:
             self.finish(self.stalled)
         self._remember(x, g)
 
-    def _search(self, evaluate: Evaluate, rows: list[int]) -> list[int]:
+    def _search(self, evaluate: Evaluate, rows: set[int]) -> set[int]:
         """Go down from x in the problems rows; return those that found no way down."""
         x, d = self.x, self._direction()
         values, slopes = self.f.tolist(), _dot(self.g, d).tolist()
@@ -149,7 +147,7 @@ class LBFGS:
         steps = [[0.0] for _ in values]
         if len(searches) < len(steps):  # d may be nan there, and 0 * nan is nan
             d = d.where(self._mask(searches)[:, None], 0.0)
-        failed = set(rows)
+        failed = rows
         for _ in range(self.max_search):
             if not searches:
                 break
@@ -159,13 +157,13 @@ class LBFGS:
             point = torch.addcmul(x, d, x.new_tensor(steps))
             f, g = evaluate(point)
             values, slopes = f.tolist(), _dot(g, d).tolist()
-            lower = [k for k, s in searches.items() if s.tell(values[k], slopes[k])]
+            lower = {k for k, s in searches.items() if s.tell(values[k], slopes[k])}
             self._take(lower, point, f, g)
-            failed.difference_update(lower)
+            failed = failed - lower
             searches = {k: s for k, s in searches.items() if not s.done}
-        return sorted(failed)
+        return failed
 
-    def _take(self, rows: list[int], x: Tensor, f: Tensor, g: Tensor) -> None:
+    def _take(self, rows: set[int], x: Tensor, f: Tensor, g: Tensor) -> None:
         """Make x, f, g the current ones of the problems rows."""
         if len(rows) == len(self._evaluations):
             self.x, self.f, self.g = x, f.clone(), g.clone()
@@ -197,19 +195,18 @@ class LBFGS:
         Sy = torch.bmm(y.unsqueeze(1), self._S.mT)  # (K, 1, m)
         sy = Sy.select(2, j)  # (K, 1)
         rho, gamma = sy.reciprocal(), sy.squeeze(1) / _dot(y, y)
-        eps = torch.finfo(gamma.dtype).eps
-        if not all(v > eps for v in gamma.tolist()):  # false for nan
+        if not all(v > LEAST_GAMMA for v in gamma.tolist()):  # false for nan
             # H would not stay positive definite: leave the slot unused.
-            drop = ~(gamma > eps)
+            drop = ~(gamma > LEAST_GAMMA)
             gamma = self._gamma.where(drop, gamma)
             for unused in (rho, s, y):
                 unused.masked_fill_(drop[:, None], 0.0)
         self._gamma = gamma
         self._rho.select(2, j).copy_(rho)
         y.mul_(rho)
-        # The oldest pair is the first row and column of U: what remains is a triangle
-        # still, and so is its inverse. The new pair is the last column, (S y, 1): that
-        # of the inverse is (-U^-1 S y, 1), a row of T.
+        # The oldest pair is the first row and column of U; the rest stays a triangle,
+        # as does its inverse. The new pair is the last column, (S y, 1): that of the
+        # inverse is (-U^-1 S y, 1), a row of T.
         T.select(2, j).zero_()
         T.select(1, j).copy_(torch.bmm(Sy, T).squeeze(1) * -rho)
         T[:, j, j] = 1.0
@@ -223,16 +220,13 @@ class LBFGS:
         length = torch.linalg.vector_norm(self.g, dim=-1).clamp(min=1.0)
         self._gamma = length.reciprocal().where(mask, self._gamma)
 
-    def _mask(self, rows: Iterable[int]) -> Tensor:
+    def _mask(self, rows: Container[int]) -> Tensor:
         """Shape (K,), True in rows."""
-        flags = [False] * len(self._evaluations)
-        for k in rows:
-            flags[k] = True
+        flags = [k in rows for k in range(len(self._evaluations))]
         return self.finished.new_tensor(flags)
 
 
-@dataclass(slots=True)
-class _Trial:
+class _Trial(NamedTuple):
     """Value and slope at one step along the direction."""
 
     step: float
@@ -243,17 +237,10 @@ class _Trial:
 class _Search:
     """Line search of one problem: asks for `step`, is told value and slope there.
 
-    Weak Wolfe conditions, also because kinks allow no stronger ones. Differences of
+    Weak Wolfe conditions; at a kink there may be no stronger ones. Differences of
     values up to eps^(3/4) |f| may be rounding alone; within them the slopes decide
     (approximate Wolfe conditions, Hager and Zhang, section 4). Values place a minimum
-    to the root of the precision only, slopes to the precision.
-
-    Parameters
-    ----------
-    f, slope : float
-        At step 0.
-    eps : float
-        Precision of the numbers.
+    to the root of the precision eps only, slopes to the precision.
     """
 
     __slots__ = ("done", "eps", "f", "high", "low", "noise", "slope", "step", "width")
@@ -262,8 +249,8 @@ class _Search:
         self.f, self.slope, self.eps = f, slope, eps
         self.noise = eps**0.75 * abs(f)
         self.low = _Trial(0.0, f, slope)  # the farthest step known to be lower
-        self.high: _Trial | None = None  # a step too far
-        self.width = math.inf
+        self.high = _Trial(math.inf, math.nan, math.nan)  # the nearest one too far
+        self.width = math.inf  # of the bracket from low to high
         self.step = 1.0
         self.done = False
 
@@ -279,16 +266,18 @@ class _Search:
         Then either `done` is set, or `step` is the next one to try.
         """
         trial = _Trial(self.step, f, slope)
-        unmoved = f == self.f and slope == self.slope  # a step lost in rounding
         lower = self._is_lower(trial)
         if lower:
             self.low = trial
-            self.done = slope >= CURVATURE * self.slope
         else:
             self.high = trial
-        self.done |= unmoved and self.high is not None
+        last_width, self.width = self.width, self.high.step - self.low.step
+        unmoved = f == self.f and slope == self.slope  # a step lost in rounding
+        closed = self.width <= 16 * self.eps * self.low.step
+        accepted = lower and slope >= CURVATURE * self.slope
+        self.done = accepted or closed or (unmoved and self.width < math.inf)
         if not self.done:
-            self.step = self._next_step()
+            self.step = self._next_step(last_width)
         return lower and not unmoved
 
     def _is_lower(self, trial: _Trial) -> bool:
@@ -298,16 +287,14 @@ class _Search:
             return trial.slope <= (2 * DECREASE - 1) * self.slope
         return trial.f <= self.f + DECREASE * trial.step * self.slope
 
-    def _next_step(self) -> float:
-        low, high = self.low, self.high
-        if high is None:
+    def _next_step(self, last_width: float) -> float:
+        low, high, width = self.low, self.high, self.width
+        if width == math.inf:
             return EXPANSION * low.step
-        last_width, self.width = self.width, high.step - low.step
         step = _minimum_between(low, high, self.noise)
-        if math.isnan(step) or self.width > SHRINKAGE * last_width:
-            return low.step + self.width / 2
-        inside = MARGIN * self.width
-        return min(max(step, low.step + inside), high.step - inside)
+        if math.isnan(step) or width > SHRINKAGE * last_width:
+            return low.step + width / 2
+        return min(max(step, low.step + MARGIN * width), high.step - MARGIN * width)
 
 
 def _minimum_between(a: _Trial, b: _Trial, noise: float) -> float:

@@ -21,7 +21,7 @@ views, here and in `feeder`, since `mm` is faster than a `bmm` of one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,6 +171,38 @@ class Parameters:
         return np.concatenate(parts)
 
 
+def forward(
+    architecture: Architecture,
+    parameters: Parameters,
+    first: Tensor,
+    skip: Tensor | None = None,
+) -> Tensor:
+    """Raw outputs of one network for a few rows, without a stack around it.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    parameters : Parameters
+    first : Tensor of shape (n, h), or (n, m) without hidden layer
+        The rows times the first weights: the caller's product, which may be sparse.
+        Overwritten.
+    skip : Tensor of shape (n, m) or None
+        The rows times the skip's weights.
+
+    Returns
+    -------
+    Tensor of shape (n, m)
+    """
+    z = first.add_(torch.from_numpy(parameters.biases[0]))
+    for i, name in enumerate(architecture.activations):
+        act = ACTIVATIONS[name]
+        a = torch.empty_like(z) if act.saves == "input" else z
+        act.forward(z, a)
+        weight = torch.from_numpy(parameters.weights[i + 1])
+        z = torch.addmm(torch.from_numpy(parameters.biases[i + 1]), a, weight)
+    return z if skip is None else z.add_(skip)
+
+
 @dataclass(frozen=True, slots=True)
 class HiddenBuffers:
     """Where one hidden layer's numbers stand during a pass; some are one tensor.
@@ -225,7 +257,7 @@ class NetworkStack:
         self._owner: Tensor | None = None
 
     def blocks(self, flat: Tensor) -> list[Tensor]:
-        """Views of a flat tensor, one for each parameter block, (K, rows, columns)."""
+        """Return views of a flat tensor, one a parameter block, (K, rows, columns)."""
         views, start = [], 0
         for rows, columns in self.architecture.block_shapes:
             stop = start + self.K * rows * columns
@@ -358,7 +390,9 @@ class Pass:
             Dropout's factors, one tensor a hidden layer; empty for none.
         """
         product = self._product
-        flow, enter = x, sparse_product if isinstance(x, SparseBatch) else product
+        sparse = isinstance(x, SparseBatch)
+        flow: Tensor | SparseBatch = x
+        enter: Callable[..., object] = sparse_product if sparse else product
         for i, layer in enumerate(self._layers):
             enter(flow, self._blocks[i], out=layer.z)
             layer.act.forward(layer.argument, layer.value)
@@ -415,8 +449,9 @@ class Pass:
     ) -> None:
         if isinstance(x, SparseBatch):
             sparse_gradient(x, delta, out)
-        elif out.shape[-2] == x.shape[-1]:
+            return
+        assert x_t is not None
+        if out.shape[-2] == x.shape[-1]:
             self._product(x_t, delta, out=out)
         else:  # the skip has no intercept
-            assert x_t is not None
             self._product(x_t[..., :-1, :], delta, out=out)

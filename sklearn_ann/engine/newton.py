@@ -51,7 +51,7 @@ class Regression:
     decay: float
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield x, y, weight of some rows at a time, float64."""
+        """Yield x, y, weight of some rows at a time, float64, on the CPU."""
         width = self.x.shape[1] + 1
         for part in torch.arange(len(self.index)).split(
             max(1, _CHUNK_NUMBERS // width)
@@ -59,14 +59,14 @@ class Regression:
             rows = self.index[part]
             yield (
                 self._dense(rows),
-                self.y[rows].to(_exact(self.y)),
+                self.y[rows].to("cpu", _exact(self.y)),
                 self.weight[part].double(),
             )
 
     def _dense(self, rows: Tensor) -> Tensor:
         if isinstance(self.x, Tensor):
-            return self.x[rows].double()
-        x = self.x.gather(rows)[0].to_dense().double()
+            return self.x[rows].to("cpu", torch.float64)
+        x = self.x.gather(rows)[0].to_dense().to("cpu", torch.float64)
         if self.shift is not None:
             x -= self.shift
         return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)

@@ -194,7 +194,7 @@ class Adam(Optimizer):
     def _attach(self) -> None:
         flat = self.stack.flat
         self._step_count = torch.zeros((), dtype=torch.float32, device=flat.device)
-        self._lists = (
+        self._lists: tuple[list[Tensor], ...] = (
             [flat],
             [self.stack.gradient],
             [self.moments[0]],

@@ -75,7 +75,8 @@ class SparseRows:
         )
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows ``index`` (b,) as a sparse (b, d) matrix and its transpose."""
+        """Return the rows ``index`` (b,) as a sparse (b, d) matrix, and transposed."""
+        index = index.to(self.starts.device)
         first = self.starts[index]
         counts = self.starts[index + 1] - first
         row = torch.repeat_interleave(
@@ -120,7 +121,7 @@ def _stacked(matrix: Tensor) -> Tensor:
 
 
 def sparse_product(x: SparseBatch, block: Tensor, out: Tensor) -> Tensor:
-    """out = [x - shift, 1] block, without centring x.
+    """Write [x - shift, 1] block into out, without centring x.
 
     A block of d rows, not d + 1, has no intercept.
     """
@@ -136,7 +137,10 @@ def sparse_product(x: SparseBatch, block: Tensor, out: Tensor) -> Tensor:
 
 
 def sparse_gradient(x: SparseBatch, delta: Tensor, out: Tensor) -> None:
-    """out = [x - shift, 1]' delta, without centring x; no last row if out has d."""
+    """Write [x - shift, 1]' delta into out, without centring x.
+
+    An out of d rows, not d + 1, gets no last one.
+    """
     deltas, outs = _stacked(delta), _stacked(out)
     d = x.rows[0].shape[1]
     sums = deltas.sum(1, keepdim=True)
@@ -184,7 +188,10 @@ class RowSet:
     @property
     def contiguous(self) -> bool:
         """Whether the one network's rows are the whole table, in order."""
-        return len(self.index) == 1 and len(self.index[0]) == self.x.shape[0]
+        if len(self.index) > 1 or len(self.index[0]) != self.x.shape[0]:
+            return False
+        index = self.index[0]
+        return torch.equal(index, torch.arange(len(index), device=index.device))
 
     def select(self, keep: list[int]) -> RowSet:
         """Keep the rows of some networks."""
@@ -195,6 +202,10 @@ class RowSet:
             None if self.weight is None else [self.weight[k] for k in keep],
             None if self.shift is None else self.shift[keep],
         )
+
+
+# One network's x, y, row numbers and row weights.
+Part = tuple[Tensor | SparseRows, Tensor, Tensor, Tensor | None]
 
 
 def _table(
@@ -217,10 +228,12 @@ def _table(
     starts = [offsets[id(x), id(y)] for x, y in pairs]
     y = torch.cat([y for _, y in unique]) if len(unique) > 1 else unique[0][1]
     y = y.to(device, dtype) if y.is_floating_point() else y.to(device)
-    tables = [x for x, _ in unique]
-    if isinstance(tables[0], SparseRows):
-        return SparseRows.under_one_another(tables).to(device, dtype), y, starts
-    x = torch.cat(tables) if len(tables) > 1 else tables[0]
+    sparse = [x for x, _ in unique if isinstance(x, SparseRows)]
+    dense = [x for x, _ in unique if isinstance(x, Tensor)]
+    assert not (sparse and dense), "sparse and dense tables in one stack"
+    if sparse:
+        return SparseRows.under_one_another(sparse).to(device, dtype), y, starts
+    x = torch.cat(dense) if len(dense) > 1 else dense[0]
     return x.to(device, dtype), y, starts
 
 
@@ -235,11 +248,7 @@ def _shifts(
     return torch.stack(kept).unsqueeze(1).to(device, dtype)
 
 
-def row_set(
-    parts: list[tuple[Tensor | SparseRows, Tensor, Tensor, Tensor | None]],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> RowSet:
+def row_set(parts: list[Part], device: torch.device, dtype: torch.dtype) -> RowSet:
     """Put each network's x, y, row numbers and weights into one table on the device."""
     x, y, starts = _table([(p[0], p[1]) for p in parts], device, dtype)
     weights = [p[3] for p in parts]
@@ -265,6 +274,8 @@ class Segment:
         Rows of each network in a piece.
     sizes : ndarray of shape (K,)
         Rows of each network in the whole minibatch that a piece belongs to.
+    stops : ndarray of shape (T, K)
+        Where that minibatch ends in each network's order of rows.
     opens, closes : list of T bool
         Whether a piece is the first, the last of its minibatch.
     """
@@ -272,6 +283,7 @@ class Segment:
     starts: np.ndarray
     counts: np.ndarray
     sizes: np.ndarray
+    stops: np.ndarray
     opens: list[bool]
     closes: list[bool]
 
@@ -286,6 +298,14 @@ class Segment:
         same = bool((self.starts == self.starts[:, :1]).all())
         return same and bool((self.counts == self.width).all())
 
+    @property
+    def equal(self) -> bool:
+        """Whether, besides, all minibatches are of one size, so all rows count alike.
+
+        Chunks of unequal minibatches stand side by side before the shortest ends.
+        """
+        return self.even and bool((self.sizes == self.sizes[0]).all())
+
 
 def plan_epoch(n: np.ndarray, batch: np.ndarray, chunk: int) -> list[Segment]:
     """Cut an epoch of K networks into segments of like pieces.
@@ -297,8 +317,14 @@ def plan_epoch(n: np.ndarray, batch: np.ndarray, chunk: int) -> list[Segment]:
     chunk : int
         Most rows of a piece.
     """
-    segments: list[Segment] = []
-    for step in range(int(np.ceil(n / batch).max())):
+    segments, done = [], 0
+    if (batch == batch[0]).all() and batch[0] <= chunk:
+        # Nearly all of an epoch, at once: building it piece by piece took as long as
+        # training on it.
+        done = int(n.min() // batch[0])
+        segments = [_whole_batches(done, batch)] if done else []
+    groups: list[list[Segment]] = []
+    for step in range(done, int(np.ceil(n / batch).max())):
         sizes = np.clip(n - step * batch, 0, batch)
         widest = int(sizes.max())
         for start in range(0, widest, chunk):
@@ -306,14 +332,22 @@ def plan_epoch(n: np.ndarray, batch: np.ndarray, chunk: int) -> list[Segment]:
                 (step * batch + start)[None, :],
                 np.clip(sizes - start, 0, chunk),
                 sizes,
+                np.minimum((step + 1) * batch, n)[None, :],
                 [start == 0],
                 [start + chunk >= widest],
             )
-            _append(segments, piece)
-    return [_joined(group) for group in segments]  # type: ignore[arg-type]
+            _append(groups, piece)
+    return segments + [_joined(group) for group in groups]
 
 
-def _append(groups: list, piece: Segment) -> None:
+def _whole_batches(count: int, batch: np.ndarray) -> Segment:
+    """Cut the first ``count`` minibatches, which all networks fill."""
+    starts = np.arange(count)[:, None] * batch
+    every = [True] * count
+    return Segment(starts, batch, batch, starts + batch, every, every)
+
+
+def _append(groups: list[list[Segment]], piece: Segment) -> None:
     last = groups[-1][-1] if groups else None
     alike = (
         last is not None
@@ -333,6 +367,7 @@ def _joined(group: list[Segment]) -> Segment:
         np.concatenate([p.starts for p in group]),
         group[0].counts,
         group[0].sizes,
+        np.concatenate([p.stops for p in group]),
         [p.opens[0] for p in group],
         [p.closes[0] for p in group],
     )

@@ -80,12 +80,15 @@ class Solver:
         self.penalty = Penalty(
             stack, alpha * (1.0 - l1_ratio), alpha * l1_ratio, options.name == "adamw"
         )
+        # Copies: a state must serve again, should this fit be broken off.
         self.shufflers = [
-            f.state.shuffler if f.state else np.random.default_rng([f.seed, 1])
+            copy.deepcopy(f.state.shuffler)
+            if f.state
+            else np.random.default_rng([f.seed, 1])
             for f in fits
         ]
         self.droppers = [
-            f.state.dropper
+            copy.deepcopy(f.state.dropper)
             if f.state
             else np.random.Generator(
                 np.random.SFC64(np.random.SeedSequence([f.seed, 2]))
@@ -270,10 +273,10 @@ class QuasiNewton(Solver):
     ) -> None:
         super().__init__(stack, rows, loss, options, fits)
         self._prepare()
-        states = [f.state.solver for f in fits if f.state]
+        states = [f.state.solver for f in fits if f.state and f.state.solver]
         assert not states or len(fits) == 1, "a resumed L-BFGS fit has its own stack"
         if states:
-            self.lbfgs: LBFGS = states[0]["lbfgs"]
+            self.lbfgs: LBFGS = copy.deepcopy(states[0]["lbfgs"])
         else:
             self.lbfgs = LBFGS(stack.rows(stack.flat))
             self.lbfgs.start(self._evaluate)
@@ -349,6 +352,8 @@ class QuasiNewton(Solver):
         work = float(len(self.rows.index[i])) * size**2
         return (
             not architecture.hidden
+            and not architecture.linear_skip
+            and not (self.settings[i].alpha and self.settings[i].l1_ratio)
             and self.loss.curvature is not None
             and size <= MOST_PARAMETERS
             and work <= MOST_NEWTON_WORK

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from .fit import Epoch, Fit, FitState, Outcome, Record, Status
 from .losses import Loss
 from .network import Architecture, NetworkStack
 from .optimizers import SolverOptions
-from .rows import RowSet, row_set
+from .rows import Part, RowSet, row_set
 from .solvers import Descent, QuasiNewton, mean_losses
 
 # The "adaptive" schedule divides the rate by this, down to the floor below.
@@ -76,7 +77,9 @@ class _Run:
         self.clock = time.perf_counter()
         self.seconds = np.zeros(len(fits))
         self.records = [
-            f.state.record if f.state else Record(f.settings.learning_rate_init)
+            _continued(f.state.record)
+            if f.state
+            else Record(f.settings.learning_rate_init)
             for f in fits
         ]
         self.done_before = [len(r.losses) for r in self.records]
@@ -135,24 +138,27 @@ class _Run:
             record.rates.append(float(rates[i]))
             record.norms.append(norms[i])
             record.rows_seen += len(self.fits[k].index)
-        if self.validation is not None:
+        if any(_is_watched(self.fits[k]) for k in self.alive):
             self._validate(finite)
 
     def _validate(self, finite: list[bool]) -> None:
         stack = self.stack
         scores = [-np.inf] * stack.K
-        if any(self.fits[k].validate is None for k in self.alive):
+        if any(_has_validation_loss(self.fits[k]) for k in self.alive):
             assert self.validation is not None
             rows = self.validation.select(self.alive)
             scores = (-mean_losses(stack, rows, self.loss)).tolist()
         parameters: Tensor | None = None
         for i, k in enumerate(self.alive):
             fit, record = self.fits[k], self.records[k]
-            if fit.x_val is None:
+            if not _is_watched(fit):
                 continue
             score = scores[i]
             if fit.validate is not None:
-                score = fit.validate(self._row(i)) if finite[i] else np.nan
+                score = np.nan
+                if finite[i]:
+                    with torch.inference_mode(False):  # the caller's own code
+                        score = float(fit.validate(self._row(i)))
             record.scores.append(score)
             if score > record.best_score:
                 parameters = (
@@ -188,14 +194,14 @@ class _Run:
     def _out_of_patience(self, k: int) -> bool:
         """Count epochs without improvement by tol, as scikit-learn's MLP does."""
         fit, record = self.fits[k], self.records[k]
-        tol = fit.settings.tol
-        if record.scores:
+        tol, watched = fit.settings.tol, _is_watched(fit)
+        if watched:
             improved = record.scores[-1] >= record.best_score + tol
             record.best_score = max(record.best_score, record.scores[-1])
         else:
             improved = record.losses[-1] <= record.best_loss - tol
         record.best_loss = min(record.best_loss, record.losses[-1])
-        if not record.scores and self.options.name == "lbfgs":
+        if not watched and self.options.name == "lbfgs":
             return False
         record.patience_used = 0 if improved else record.patience_used + 1
         if record.patience_used <= fit.settings.n_iter_no_change:
@@ -210,9 +216,12 @@ class _Run:
         hook, record = self.fits[k].on_epoch, self.records[k]
         if hook is None:
             return False
-        score = record.scores[-1] if record.scores else None
-        number = len(record.losses)
-        return hook(Epoch(number, record.losses[-1], score, lambda: self._row(i)))
+        score = record.scores[-1] if _is_watched(self.fits[k]) else None
+        epoch = Epoch(
+            len(record.losses), record.losses[-1], score, lambda: self._row(i)
+        )
+        with torch.inference_mode(False):  # the caller's own code
+            return bool(hook(epoch))
 
     def _count_time(self) -> None:
         now = time.perf_counter()
@@ -240,10 +249,9 @@ class _Run:
         fit, record = self.fits[k], self.records[k]
         state = None
         if fit.keep_state:
-            state = FitState(
-                row, record, self.solver.state(i), *self.solver.generators(i)
-            )
-        if record.best_row is not None:
+            solver = None if status is Status.DIVERGED else self.solver.state(i)
+            state = FitState(row, record, solver, *self.solver.generators(i))
+        if record.best_row is not None and _is_watched(fit):
             row = record.best_row
         elif status in (Status.CONVERGED, Status.MAX_ITER):
             row, exact = self.solver.polished(i, row)
@@ -251,6 +259,26 @@ class _Run:
         return Outcome(
             row, status, len(record.losses), record, float(self.seconds[k]), state
         )
+
+
+def _is_watched(fit: Fit) -> bool:
+    """Whether the fit is scored after each epoch."""
+    return fit.x_val is not None or fit.validate is not None
+
+
+def _has_validation_loss(fit: Fit) -> bool:
+    return fit.x_val is not None and fit.validate is None
+
+
+def _continued(record: Record) -> Record:
+    """Copy an earlier fit's record, to go on with: that one's outcome keeps its own."""
+    return replace(
+        record,
+        losses=list(record.losses),
+        scores=list(record.scores),
+        rates=list(record.rates),
+        norms=list(record.norms),
+    )
 
 
 def _training_rows(
@@ -262,14 +290,15 @@ def _training_rows(
 def _validation_rows(
     fits: Sequence[Fit], device: torch.device, dtype: torch.dtype
 ) -> RowSet | None:
-    """Rows to validate on; those of training stand in for a fit that has none."""
-    if all(f.x_val is None for f in fits):
+    """Rows of validation losses; a row of training stands in for a fit without any."""
+    if not any(_has_validation_loss(f) for f in fits):
         return None
-    parts = []
+    parts: list[Part] = []
     for f in fits:
-        if f.x_val is None:
-            parts.append((f.x, f.y, f.index[:1], None))
-        else:
-            assert f.y_val is not None and f.index_val is not None
+        if _has_validation_loss(f):
+            assert f.x_val is not None and f.y_val is not None
+            assert f.index_val is not None
             parts.append((f.x_val, f.y_val, f.index_val, f.weight_val))
+        else:
+            parts.append((f.x, f.y, f.index[:1], None))
     return row_set(parts, device, dtype)
