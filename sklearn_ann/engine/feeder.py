@@ -80,6 +80,36 @@ class Dropout:
         return np.split(factors, np.cumsum(self.widths)[:-1], axis=2)
 
 
+class Kind:
+    """What all pieces of a segment have in common, worked out once.
+
+    Attributes
+    ----------
+    segment : Segment
+    active : ndarray of bool, shape (K,)
+        Which networks have rows in it.
+    all_active : bool
+    weighted : bool
+        Whether rows count differently, padding included.
+    share : Tensor of shape (K,)
+        The record's share: the sum over batches of (mean loss of the batch) b / n.
+    rates : ndarray of shape (K,)
+        1 / (b wbar), with wbar = totals / n: times w, a row's part in its batch's mean.
+    rate : Tensor of shape ()
+        The same where all rows count alike.
+    """
+
+    def __init__(self, segment: Segment, rows: RowSet, like: Tensor) -> None:
+        n, sizes = rows.n, segment.sizes
+        self.segment = segment
+        self.active = segment.counts > 0
+        self.all_active = bool(self.active.all())
+        self.weighted = rows.weight is not None or not segment.even
+        self.share = torch.from_numpy(sizes / n).to(like)
+        self.rates = np.divide(n, sizes * rows.totals, where=sizes > 0, out=0.0 * n)
+        self.rate = torch.tensor(self.rates[0], dtype=like.dtype, device=like.device)
+
+
 class Block:
     """Buffers for up to T pieces of b rows of K networks, and their views."""
 
@@ -93,7 +123,6 @@ class Block:
         into_table: bool = False,
     ) -> None:
         self.K, self.b, self.T = len(rows.index), b, T
-        self._weights, self._n, self._totals = rows.weight, rows.n, rows.totals
         like = rows.x.values if isinstance(rows.x, SparseRows) else rows.x
         self._dtype, self._device = like.dtype, like.device
         self.raw = self._empty(n_raw)
@@ -111,25 +140,13 @@ class Block:
         shape = (self.T, self.K, self.b, columns)
         return torch.empty(shape, dtype=dtype or self._dtype, device=self._device)
 
-    def describe(self, segment: Segment, first: int, n_pieces: int) -> None:
-        """Take over what the segment says of the pieces held now."""
-        n, sizes = self._n, segment.sizes
-        self.segment, self.n_pieces = segment, n_pieces
-        self.opens = segment.opens[first : first + n_pieces]
-        self.closes = segment.closes[first : first + n_pieces]
-        # A minibatch may be over in this chunk and still belong to this step.
-        self.active = segment.sizes > 0
-        self.weighted = self._weights is not None or not segment.equal
-        # The record's share: sum over batches of (mean loss of the batch) b / n.
-        self.share = torch.from_numpy(sizes / n).to(self._device, self._dtype)
-        # w / (b wbar), wbar = totals / n, but for w: the mean of a weighted batch.
-        self.rates = np.divide(n, sizes * self._totals, where=sizes > 0, out=0.0 * n)
+    def describe(self, kind: Kind, first: int, n_pieces: int) -> None:
+        """Take over what is known of the pieces held now."""
+        self.kind, self.n_pieces = kind, n_pieces
+        self.opens = kind.segment.opens[first : first + n_pieces]
+        self.closes = kind.segment.closes[first : first + n_pieces]
         if self.coefficient is None:
-            self.coefficient = (
-                self._empty(1)
-                if self.weighted
-                else torch.tensor(self.rates[0], dtype=self._dtype, device=self._device)
-            )
+            self.coefficient = self._empty(1) if kind.weighted else kind.rate
 
     def view_steps(self, x_pieces: list | None = None) -> None:
         """Make the views of all T pieces, once."""
@@ -140,7 +157,7 @@ class Block:
         n_pieces = len(x_pieces)
         rates = (
             self._cut(self.coefficient)
-            if self.weighted
+            if self.kind.weighted
             else [self.coefficient] * n_pieces
         )
         masks = [self._cut(mask) for mask in self.masks]
@@ -167,10 +184,11 @@ class Block:
     def record(self, values: Tensor) -> Tensor:
         """Sum row losses (T, K, b) of the pieces held into the epoch's mean, (K,)."""
         assert self.coefficient is not None
-        if not self.weighted:
-            return values.sum((0, 2)) * (self.coefficient * self.share)
+        share = self.kind.share
+        if not self.kind.weighted:
+            return values.sum((0, 2)).mul_(self.coefficient).mul_(share)
         factor = self.coefficient[: self.n_pieces, ..., 0]
-        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.share
+        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * share
 
 
 class Feeder:
@@ -199,7 +217,9 @@ class Feeder:
         self.rows, self.n_raw, self.dropout = rows, n_raw, dropout
         self.K = len(rows.index)
         chunk = max(128, CHUNK_NUMBERS // (self.K * max(widest, 1)))
-        self.plan = plan_epoch(rows.n, batch, chunk)
+        like = rows.x.values if isinstance(rows.x, SparseRows) else rows.x
+        plan = plan_epoch(rows.n, batch, chunk)
+        self.kinds = [Kind(segment, rows, like) for segment in plan]
         self._n, self._in_place = rows.n, rows.contiguous
         self._blocks: dict[tuple[int, int] | int, Block] = {}
         self._kept: list[Block] | None = None
@@ -228,7 +248,7 @@ class Feeder:
         elif self._kept is not None:
             yield from self._refreshed(self._kept)
         elif self._can_be_sliced():
-            self._kept = [self._sliced(s) for s in self.plan]
+            self._kept = [self._sliced(kind) for kind in self.kinds]
             yield from self._refreshed(self._kept)
         elif self._small:
             order = self._order([np.arange(n) for n in self._n])
@@ -250,18 +270,21 @@ class Feeder:
     def _order(self, orders: list[np.ndarray]) -> Tensor:
         """Stack the orders, padded by their last row, (K, n_max)."""
         widest = int(self._n.max())
+        if self.K == 1:
+            return torch.from_numpy(orders[0][None])
         padded = [np.pad(o, (0, widest - len(o)), mode="edge") for o in orders]
-        return torch.from_numpy(np.stack(padded) if self.K > 1 else padded[0][None])
+        return torch.from_numpy(np.stack(padded))
 
     def _gathered(self, order: Tensor, keep: bool = False) -> Iterator[Block]:
-        for s, segment in enumerate(self.plan):
+        for s, kind in enumerate(self.kinds):
+            segment = kind.segment
             total = len(segment.opens)
             room = max(1, BLOCK_BYTES // (self.K * segment.width * self._row_bytes))
             for first in range(0, total, room):
                 n_pieces = min(room, total - first)
                 key = (s, first) if keep else (s if segment.even else -segment.width)
                 block = self._block(key, segment, min(room, total))
-                self._fill(block, segment, first, n_pieces, order)
+                self._fill(block, kind, first, n_pieces, order)
                 yield block
 
     def _block(self, key: tuple[int, int] | int, segment: Segment, room: int) -> Block:
@@ -273,10 +296,10 @@ class Feeder:
         return block
 
     def _fill(
-        self, block: Block, segment: Segment, first: int, n_pieces: int, order: Tensor
+        self, block: Block, kind: Kind, first: int, n_pieces: int, order: Tensor
     ) -> None:
-        block.describe(segment, first, n_pieces)
-        places = self._places(segment, first, n_pieces, order)  # (T, K, b)
+        block.describe(kind, first, n_pieces)
+        places = self._places(kind.segment, first, n_pieces, order)  # (T, K, b)
         table = self._table_rows(places).to(self.rows.y.device)
         flat = table.reshape(-1)
         y = self.rows.y
@@ -291,7 +314,7 @@ class Feeder:
             torch.index_select(self.rows.x, 0, flat, out=x)
             if not block.steps:
                 block.view_steps()
-        if block.weighted:
+        if kind.weighted:
             self._fill_coefficient(block, places)
         self._draw_masks(block)
 
@@ -335,15 +358,16 @@ class Feeder:
         assert block.coefficient is not None
         target = block.coefficient[: block.n_pieces, ..., 0]
         target.zero_()
-        for k, count in enumerate(block.segment.counts):
-            value: Tensor | float = float(block.rates[k])
+        for k, count in enumerate(block.kind.segment.counts):
+            value: Tensor | float = float(block.kind.rates[k])
             if self.rows.weight is not None:
                 own = places[:, k, :count].to(self.rows.weight[k].device)
                 value = self.rows.weight[k][own] * value
             target[:, k, :count] = value
 
-    def _sliced(self, segment: Segment) -> Block:
+    def _sliced(self, kind: Kind) -> Block:
         """Build a block of views into the table itself: one network, rows in order."""
+        segment = kind.segment
         T, b = len(segment.opens), segment.width
         widths = self.dropout.widths if self.dropout else ()
         block = Block(self.rows, T, b, self.n_raw, widths, into_table=True)
@@ -353,8 +377,8 @@ class Feeder:
         assert isinstance(x, Tensor)
         block.x = x[start:stop].view(T, 1, b, -1)
         block.y = y[start:stop].view(T, 1, b, -1)
-        block.describe(segment, 0, T)
-        if block.weighted:
+        block.describe(kind, 0, T)
+        if kind.weighted:
             self._fill_coefficient(block, torch.arange(start, stop).view(T, 1, b))
         block.view_steps()
         return block
@@ -362,7 +386,7 @@ class Feeder:
     def _draw_masks(self, block: Block) -> None:
         if self.dropout is None:
             return
-        for k, count in enumerate(block.segment.counts):
+        for k, count in enumerate(block.kind.segment.counts):
             drawn = self.dropout.draw(k, block.n_pieces, int(count))
             for mask, factors in zip(block.masks, drawn, strict=True):
                 mask[: block.n_pieces, k, :count] = torch.from_numpy(factors)

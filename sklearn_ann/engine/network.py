@@ -21,8 +21,10 @@ views, here and in `feeder`, since `mm` is faster than a `bmm` of one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -314,10 +316,23 @@ class NetworkStack:
 
         A linear skip counts with the output layer, to which it leads.
         """
+        if self.K == 1:
+            norms = [torch.linalg.vector_norm(part) for part in self._layer_parts]
+            return torch.stack(norms).unsqueeze(0)
         squares = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
         if self.architecture.linear_skip:
-            squares[-2] = squares[-2] + squares.pop()
+            skip = squares.pop()
+            squares[-1] = squares[-1] + skip
         return torch.stack(squares, dim=1).sqrt()
+
+    @cached_property
+    def _layer_parts(self) -> list[Tensor]:
+        """Each layer's part of the gradient of a single network."""
+        sizes = [b.numel() for b in self.blocks(self.gradient)]
+        if self.architecture.linear_skip:
+            skip = sizes.pop()
+            sizes[-1] += skip
+        return list(self.gradient.split(sizes))
 
     def select(self, keep: Tensor) -> NetworkStack:
         """Make a smaller stack of the networks ``keep`` (int64, K' of K)."""
@@ -347,16 +362,27 @@ class Pass:
         blocks = [self._plain(v) for v in stack.blocks(stack.flat)]
         grads = [self._plain(v) for v in stack.blocks(stack.gradient)]
         self._skip = (blocks.pop(), grads.pop()) if architecture.linear_skip else None
-        self._blocks, self._grads = blocks, grads
-        self._weights_t = [w[..., :-1, :].transpose(-1, -2) for w in blocks]
-        self._layers = [
+        self._last_block, self._first_grad = blocks[-1], grads[0]
+        weights_t = [w[..., :-1, :].transpose(-1, -2) for w in blocks]
+        layers = [
             self._hidden_buffers(ACTIVATIONS[name], h)
             for name, h in zip(
                 architecture.activations, architecture.hidden, strict=True
             )
         ]
-        self._deltas = [self._buffer(h) for h in architecture.hidden]
         self.delta = self._buffer(architecture.n_outputs)
+        # What each direction needs of each layer, in one tuple: looking eight things
+        # up by name would cost as much as one product of a small network.
+        self._up = [
+            (block, b.z, b.act.forward, b.argument, b.value, b.inside, b.flow)
+            for block, b in zip(blocks, layers, strict=False)
+        ]
+        self._down = [
+            (b.flow_t, grad, w_t, self._buffer(h), b.act.backward, b.saved)
+            for b, grad, w_t, h in zip(
+                layers, grads[1:], weights_t[1:], architecture.hidden, strict=True
+            )
+        ][::-1]
 
     def _hidden_buffers(self, act: Activation, h: int) -> HiddenBuffers:
         flow = self._buffer(h + 1).fill_(1.0)
@@ -390,19 +416,19 @@ class Pass:
             Dropout's factors, one tensor a hidden layer; empty for none.
         """
         product = self._product
-        sparse = isinstance(x, SparseBatch)
-        flow: Tensor | SparseBatch = x
-        enter: Callable[..., object] = sparse_product if sparse else product
-        for i, layer in enumerate(self._layers):
-            enter(flow, self._blocks[i], out=layer.z)
-            layer.act.forward(layer.argument, layer.value)
+        flow: Any = x
+        enter: Any = sparse_product if isinstance(x, SparseBatch) else product
+        for i, (block, z, activate, argument, value, inside, following) in enumerate(
+            self._up
+        ):
+            enter(flow, block, out=z)
+            activate(argument, value)
             if masks:
-                value = layer.inside if layer.value is layer.flow else layer.value
-                torch.mul(value, masks[i], out=layer.inside)
-            elif layer.value is not layer.flow:
-                layer.inside.copy_(layer.value)
-            flow, enter = layer.flow, product
-        enter(flow, self._blocks[-1], out=raw)
+                torch.mul(inside if value is following else value, masks[i], out=inside)
+            elif value is not following:
+                inside.copy_(value)
+            flow, enter = following, product
+        enter(flow, self._last_block, out=raw)
         if self._skip is not None:
             self._forward_skip(x, self._skip[0], raw)
 
@@ -433,16 +459,19 @@ class Pass:
         delta, product = self.delta, self._product
         if self._skip is not None:
             self._enter_gradient(x, x_t, delta, self._skip[1])
-        for i in range(len(self._layers) - 1, -1, -1):
-            layer = self._layers[i]
-            product(layer.flow_t, delta, out=self._grads[i + 1])
-            below = self._deltas[i]
-            product(delta, self._weights_t[i + 1], out=below)
+        i = len(masks)
+        for flow_t, gradient, weight_t, below, differentiate, saved in self._down:
+            product(flow_t, delta, out=gradient)
+            product(delta, weight_t, out=below)
             if masks:
+                i -= 1
                 below.mul_(masks[i])
-            layer.act.backward(below, layer.saved)
+            differentiate(below, saved)
             delta = below
-        self._enter_gradient(x, x_t, delta, self._grads[0])
+        if self._skip is None and x_t is not None:
+            product(x_t, delta, out=self._first_grad)
+        else:
+            self._enter_gradient(x, x_t, delta, self._first_grad)
 
     def _enter_gradient(
         self, x: Tensor | SparseBatch, x_t: Tensor | None, delta: Tensor, out: Tensor

@@ -8,6 +8,7 @@ values. Both give the same numbers up to rounding.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,19 +85,24 @@ class Optimizer:
         """Move the parameters by one step along the stack's gradient."""
         raise NotImplementedError
 
-    def masked(self, move: Callable[[], None], active: np.ndarray) -> None:
+    def stepper(self) -> Callable[[], None]:
+        """Return what takes this epoch's steps; ask again after `masked`."""
+        return self.step
+
+    def masked(self, moves: list[Callable[[], None]], active: np.ndarray) -> None:
         """Let some networks move; the others stand still, state and all.
 
         Parameters
         ----------
-        move : callable
-            Takes a step with all networks.
+        moves : list of callable
+            Together they take a step with all networks.
         active : ndarray of bool, shape (K,)
         """
         held = [self.stack.flat, *self.moments]
         before = [tensor.clone() for tensor in held]
         count = self.count
-        move()
+        for move in moves:
+            move()
         moved = self.stack.spread(torch.from_numpy(active))
         for tensor, old in zip(held, before, strict=True):
             tensor.copy_(torch.where(moved, tensor, old))
@@ -205,44 +211,35 @@ class Adam(Optimizer):
         fused = getattr(torch, "_fused_adam_", None)
         self._fused = fused if flat.device.type in ("cpu", "cuda") else None
 
-    def begin_epoch(self, rates: np.ndarray) -> None:
-        """Take this epoch's learning rates, (K,)."""
-        super().begin_epoch(rates)
-        self._choose()
-
-    def _choose(self) -> None:
+    def stepper(self) -> Callable[[], None]:
+        """Return the fused step where all networks agree, else the spread one."""
         alike = isinstance(self.rate, float) and shared(self._count)
-        self._alike = alike and self._fused is not None
-        self._t = int(self.count[0])
+        if not alike or self._fused is None:
+            return self.step
+        options, taken = self._options, int(self._count[0])
+        fused, count = self._fused, self._step_count.fill_
+        arguments = {
+            "lr": self.rate,
+            "beta1": options.beta_1,
+            "beta2": options.beta_2,
+            "weight_decay": 0.0,
+            "eps": options.epsilon,
+            "amsgrad": False,
+            "maximize": False,
+        }
+        adam = functools.partial(fused, *self._lists, **arguments)
 
-    def masked(self, move: Callable[[], None], active: np.ndarray) -> None:
-        """Let some networks move."""
-        super().masked(move, active)
-        self._choose()
+        def step() -> None:
+            self._ahead += 1
+            count(taken + self._ahead)
+            adam()
+
+        return step
 
     def step(self) -> None:
         """Take one step."""
         self._ahead += 1
-        if self._alike:
-            self._t += 1
-            self._fused_step()
-        else:
-            self._spread_step()
-
-    def _fused_step(self) -> None:
-        self._step_count.fill_(self._t)
-        options = self._options
-        assert self._fused is not None
-        self._fused(
-            *self._lists,
-            lr=self.rate,
-            beta1=options.beta_1,
-            beta2=options.beta_2,
-            weight_decay=0.0,
-            eps=options.epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
+        self._spread_step()
 
     def _spread_step(self) -> None:
         options, gradient = self._options, self.stack.gradient
@@ -283,6 +280,8 @@ class Penalty:
     ) -> None:
         self.stack, self._decoupled = stack, decoupled
         self._decays, self._l1s = decay, l1
+        self.shrinks = decoupled and bool(decay.any())
+        self.has_gradient = bool(l1.any()) or (bool(decay.any()) and not decoupled)
         mask = stack.weight_mask()
         self._decay = self._on_weights(decay, mask)
         self._l1 = self._on_weights(l1, mask)
@@ -314,12 +313,12 @@ class Penalty:
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
         flat = self.stack.flat
-        total = torch.zeros_like(flat)
+        total = torch.zeros_like(flat[: self.stack.K])
         if self._decay is not None:
-            total.addcmul_(self._decay, flat * flat, value=0.5)
+            total += self.stack.sums(self._decay * flat * flat) * 0.5
         if self._l1 is not None:
-            total.addcmul_(self._l1, flat.abs())
-        return self.stack.sums(total)
+            total += self.stack.sums(self._l1 * flat.abs())
+        return total
 
     def select(self, stack: NetworkStack, keep: np.ndarray) -> Penalty:
         """Follow the stack when networks leave it."""

@@ -10,6 +10,7 @@ fewer rows in a piece than its neighbours, its places are padded and count for n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -151,7 +152,7 @@ def sparse_gradient(x: SparseBatch, delta: Tensor, out: Tensor) -> None:
         outs[:, :d].baddbmm_(x.shift.transpose(1, 2), sums, alpha=-1.0)
 
 
-@dataclass(slots=True)
+@dataclass
 class RowSet:
     """The rows of K networks, all in one table.
 
@@ -173,19 +174,19 @@ class RowSet:
     weight: list[Tensor] | None
     shift: Tensor | None = None
 
-    @property
+    @cached_property
     def n(self) -> np.ndarray:
         """Row counts, (K,)."""
         return np.array([len(i) for i in self.index])
 
-    @property
+    @cached_property
     def totals(self) -> np.ndarray:
         """Weight sums, (K,)."""
         if self.weight is None:
             return self.n.astype(float)
         return np.array([float(w.sum(dtype=torch.float64)) for w in self.weight])
 
-    @property
+    @cached_property
     def contiguous(self) -> bool:
         """Whether the one network's rows are the whole table, in order."""
         if len(self.index) > 1 or len(self.index[0]) != self.x.shape[0]:

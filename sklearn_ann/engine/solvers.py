@@ -164,10 +164,10 @@ class Descent(Solver):
 
     def epoch(self, rates: np.ndarray) -> Tensor:
         """Take one pass over each network's rows; return the mean losses, (K,)."""
-        self.optimizer.begin_epoch(rates)
+        self._begin(rates)
         total, idle = torch.zeros_like(self.stack.flat[: self.stack.K]), False
         for block in self.feeder.epoch(self._orders()):
-            if not idle and not block.active.all():
+            if not idle and not block.kind.all_active:
                 idle = True
                 self._note_norms()
             self._run(block, idle)
@@ -176,10 +176,20 @@ class Descent(Solver):
             self._note_norms()
         return total + self.penalty.value()
 
+    def _begin(self, rates: np.ndarray) -> None:
+        """Choose what a step does after its gradient is there."""
+        self.optimizer.begin_epoch(rates)
+        penalty = self.penalty
+        self._completions = [penalty.add_gradient] if penalty.has_gradient else []
+        if self._limits is not None:
+            self._completions.append(self._clip)
+        self._moves = [self._shrink] if penalty.shrinks else []
+        self._moves.append(self.optimizer.stepper())
+
     def _run(self, block: Block, idle: bool) -> None:
         if idle:
-            self._pieces(block, lambda: self._masked_update(block.active))
-            self._note_norms(block.active)
+            self._pieces(block, lambda: self._masked_update(block.kind.active))
+            self._note_norms(block.kind.active)
         elif all(block.opens) and all(block.closes):
             self._steps(block)
         else:
@@ -195,13 +205,15 @@ class Descent(Solver):
         """Step once for each piece: the loop that all speed depends on."""
         at = self.stack.at(block.b)
         forward, backward, delta = at.forward, at.backward, at.delta
-        gradient, update = self.loss.gradient, self._update
+        gradient, scale = self.loss.gradient, delta.mul_
+        rest = (*self._completions, *self._moves)
         for x, x_t, y, raw, coefficient, masks in block.steps[: block.n_pieces]:
             forward(x, raw, masks)
             gradient(raw, y, delta)
-            delta.mul_(coefficient)
+            scale(coefficient)
             backward(x, x_t, masks)
-            update()
+            for act in rest:
+                act()
 
     def _pieces(self, block: Block, update: Callable[[], None]) -> None:
         """Step once for each minibatch, whose gradient may be a sum over pieces."""
@@ -211,22 +223,24 @@ class Descent(Solver):
                 update()
 
     def _update(self) -> None:
-        self._complete_gradient()
-        self._move()
+        for complete in self._completions:
+            complete()
+        for move in self._moves:
+            move()
 
     def _masked_update(self, active: np.ndarray) -> None:
         """Update some networks; those without rows left in this epoch stand still."""
-        self._complete_gradient()
-        self.optimizer.masked(self._move, active)
+        for complete in self._completions:
+            complete()
+        self.optimizer.masked(self._moves, active)
+        self._moves[-1] = self.optimizer.stepper()
 
-    def _complete_gradient(self) -> None:
-        self.penalty.add_gradient()
-        if self._limits is not None:
-            self._factor = clip_gradient_norms(self.stack, self._limits)
+    def _clip(self) -> None:
+        assert self._limits is not None
+        self._factor = clip_gradient_norms(self.stack, self._limits)
 
-    def _move(self) -> None:
+    def _shrink(self) -> None:
         self.penalty.shrink(self.optimizer.rate)
-        self.optimizer.step()
 
     def _note_norms(self, active: np.ndarray | None = None) -> None:
         norms = self.stack.layer_norms()
