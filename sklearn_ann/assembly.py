@@ -58,10 +58,17 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What `warm_start` and `partial_fit` go on from."""
+    """What `warm_start` and `partial_fit` go on from.
+
+    Attributes
+    ----------
+    seed : int
+    state : FitState or None
+        None after a fit that kept its weights only.
+    """
 
     seed: int
-    state: FitState
+    state: FitState | None
 
 
 def checked_rows(
@@ -73,6 +80,22 @@ def checked_rows(
     """Encode targets and find the rows that count."""
     index = positive_rows(weight, len(labels))
     return Rows(X, labels, target.encode(labels), weight, index)
+
+
+def balanced_weights(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Row weights that give every class the same sum of ``sample_weight``, (n,).
+
+    ``sum of weights / (n_classes * the class' sum)``, multiplied over labels; the
+    function of scikit-learn for rows, `compute_sample_weight`, counts rows instead.
+    """
+    product = np.ones(len(y))
+    for column in y.reshape(len(y), -1).T:
+        classes, codes = np.unique(column, return_inverse=True)
+        sums = np.bincount(codes, weight, len(classes))
+        present = sums > 0
+        shares = np.divide(sums.sum(), present.sum() * sums, where=present, out=0 * sums)
+        product *= shares[codes]
+    return product
 
 
 def split_off(
@@ -139,6 +162,7 @@ def list_fits(
     n_init: int,
     given: tuple[Any, Any],
     memory: Memory | None,
+    resumed: Parameters | None,
     keep_state: bool,
 ) -> list[Fit]:
     """List the fits that an estimator stands for: one, or one for each restart."""
@@ -153,7 +177,7 @@ def list_fits(
     fits = []
     for i in range(1 if memory else n_init):
         own_seed = seed if i == 0 else restart_seed(seed, i)
-        start = starting_row(own_seed, init, intercept, model, given)
+        start = starting_row(own_seed, init, intercept, model, given, resumed)
         fits.append(
             Fit(
                 x,
@@ -212,6 +236,7 @@ def starting_row(
     intercept: np.ndarray,
     model: Model,
     given: tuple[list | None, list | None],
+    resumed: Parameters | None = None,
 ) -> np.ndarray:
     """Draw starting parameters (P,); what the user gave, in user units, replaces them.
 
@@ -225,14 +250,16 @@ def starting_row(
         Architecture and units; its own parameters do not matter.
     given : (list of arrays or None, list of arrays or None)
         Coefficients and intercepts by layer.
+    resumed : Parameters or None
+        Of the fitted network that training goes on from, in place of a drawn start.
     """
     rng = np.random.default_rng([seed, 0])
     row = model.architecture.initial_row(rng, init, intercept)
     coefs, intercepts = given
-    if coefs is None and intercepts is None:
+    if coefs is None and intercepts is None and resumed is None:
         return row
     targets = model.targets if model.folds_targets else None
-    drawn = fold(model.architecture.unpack(row), model.inputs, targets)
+    drawn = resumed or fold(model.architecture.unpack(row), model.inputs, targets)
     wanted = Parameters(
         drawn.weights if coefs is None else coefs,
         drawn.biases if intercepts is None else intercepts,

@@ -62,9 +62,7 @@ def weighted_scaling(
     """
     scaler = StandardScaler(with_mean=not sp.issparse(table))
     for chunk in row_chunks(len(rows), table.shape[1]):
-        part = table[rows[chunk]]
-        if not sp.issparse(part):
-            part = part.astype(np.float64, copy=False)
+        part = table[rows[chunk]].astype(np.float64, copy=False)
         scaler.partial_fit(
             part, sample_weight=None if weight is None else weight[chunk]
         )
@@ -129,7 +127,7 @@ def target_table(
         return torch.from_numpy(y.astype(np.int64))
     if scaling is not None:
         y = (y - scaling.mean) / scaling.scale
-    return torch.tensor(y, dtype=dtype)
+    return torch.from_numpy(np.array(y, order="C")).to(dtype)
 
 
 class Target(Protocol):
@@ -193,8 +191,15 @@ class ClassTarget:
     @classmethod
     def of(cls, y: np.ndarray, classes: np.ndarray | None = None) -> ClassTarget:
         """Read the labels of y; ``classes`` names them all where y may lack some."""
-        if type_of_target(y) == "multilabel-indicator":
+        kind = type_of_target(y)
+        if kind == "multilabel-indicator":
             return cls(np.arange(y.shape[1]), "multilabel")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                f"y has {y.shape[1]} columns of several classes each; expected one "
+                "column of classes, or columns of 0 and 1 for labels. Use "
+                "sklearn.multioutput.MultiOutputClassifier, one model for each column."
+            )
         labels = np.unique(y if classes is None else classes)
         return cls(labels, "binary" if len(labels) <= 2 else "multiclass")
 

@@ -30,9 +30,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .arrays import answers_in_kind, as_numpy
 from .assembly import (
     Memory,
     Rows,
+    balanced_weights,
     checked_rows,
     draw_seed,
     list_fits,
@@ -113,7 +115,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             When data, weights, parameters or their combination are not usable; the
             message says what was expected and what came.
         """
-        memory = copy.deepcopy(vars(self).get("_memory")) if self.warm_start else None
+        memory = self._memory_to_resume() if self.warm_start else None
         return self._train(
             X,
             y,
@@ -156,6 +158,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             n_init=self.n_init,
             given=given,
             memory=memory,
+            resumed=self._model.parameters if memory else None,
             keep_state=self.warm_start or incremental,
         )
         if held_out is not None:
@@ -184,16 +187,29 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
                 "partial_fit sees a batch only once, so it cannot hold rows out: it "
                 "does not support early_stopping=True."
             )
-        memory = copy.deepcopy(vars(self).get("_memory"))
         return self._train(
-            X, y, sample_weight, memory, classes=classes, incremental=True
+            X,
+            y,
+            sample_weight,
+            self._memory_to_resume(),
+            classes=classes,
+            incremental=True,
         )
+
+    def _memory_to_resume(self) -> Memory | None:
+        """Return a copy: the original must survive a fit that fails."""
+        if "_model" not in vars(self):
+            return None
+        if "_memory" in vars(self):
+            return copy.deepcopy(self._memory)
+        # A cold fit keeps its weights only: solver and generators start afresh.
+        return Memory(draw_seed(self.random_state), None)
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(
             self,
-            X,
-            y,
+            as_numpy(X),
+            as_numpy(y),
             accept_sparse=["csr", "csc"],
             multi_output=True,
             y_numeric=isinstance(self, RegressorMixin),
@@ -209,7 +225,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+                as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
             )
         return checked_rows(X, y, self._class_weighted(y, weight, target), target)
 
@@ -224,9 +240,11 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         """Take the validation rows given, or hold some out; return both sides."""
         names = ("X_val", "y_val", "sample_weight_val")
         X_val, y_val, weight_val = map(unwrapped, names, given)
-        if (X_val is None) != (y_val is None):
+        lone = (X_val is None) != (y_val is None)
+        if lone or (X_val is None and weight_val is not None):
             raise ValueError(
-                "X_val and y_val belong together: give both, or neither to hold out "
+                "X_val and y_val belong together, and sample_weight_val to both of "
+                "them: give both, or none of the three to hold out "
                 "validation_fraction of the rows."
             )
         if X_val is not None:
@@ -258,23 +276,30 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
                     "anew."
                 )
             scales = fitted.inputs, fitted.targets
-        return Model(plan.architecture, np.empty(0), target.loss, *scales)
+        return Model(plan.architecture, target.loss, *scales)
 
     def _attributes(
         self, model: Model, target: Target, row: np.ndarray
     ) -> dict[str, Any]:
         """Attributes that make the estimator ready to predict."""
-        row = row.astype(np.float64)
-        model = Model(model.architecture, row, model.loss, model.inputs, model.targets)
-        return {"_model": model, "_target": target, **self._public_attributes(target)}
+        return {
+            "_model": model.fitted(row),
+            "_target": target,
+            **self._public_attributes(target),
+        }
 
     def _public_attributes(self, target: Any) -> dict[str, Any]:
         raise NotImplementedError
 
     def _checked_X(self, X: Any) -> Any:
-        check_is_fitted(self)
+        if "_model" not in vars(self):  # a look costs less than check_is_fitted
+            check_is_fitted(self)
         X = validate_data(
-            self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False
+            self,
+            as_numpy(X),
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            reset=False,
         )
         return sp.csr_array(X) if sp.issparse(X) else X
 
@@ -387,6 +412,7 @@ class ANNRegressor(RegressorMixin, RegressorParameters, _BaseANN):
         """
         return self._partial_fit(X, y, sample_weight)
 
+    @answers_in_kind
     def predict(self, X: Any) -> np.ndarray:
         """Predict numbers.
 
@@ -420,9 +446,9 @@ class ANNRegressor(RegressorMixin, RegressorParameters, _BaseANN):
         -------
         float
         """
-        predicted = self.predict(X)
-        y = check_array(y, ensure_2d=False, dtype=np.float64)
-        return self._model.loss.d2(y, predicted, sample_weight)
+        predicted = self.predict(as_numpy(X))
+        y = check_array(as_numpy(y), ensure_2d=False, dtype=np.float64)
+        return self._model.loss.d2(y, predicted, as_numpy(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -493,7 +519,10 @@ class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
     ) -> np.ndarray | None:
         if self.class_weight is None:
             return weight
-        by_class = compute_sample_weight(self.class_weight, y)
+        if self.class_weight == "balanced":
+            by_class = balanced_weights(y, weight)
+        else:
+            by_class = compute_sample_weight(self.class_weight, y)
         return by_class if weight is None else by_class * weight
 
     def _public_attributes(self, target: ClassTarget) -> dict[str, Any]:
@@ -527,10 +556,16 @@ class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
         -------
         self : object
         """
-        if _check_partial_fit_first_call(self, classes):
-            vars(self).pop("_memory", None)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs the counts of all data, which "
+                "partial_fit does not see. Compute them with sklearn.utils."
+                "class_weight.compute_class_weight and give class_weight a dict."
+            )
+        _check_partial_fit_first_call(self, classes)
         return self._partial_fit(X, y, sample_weight, classes)
 
+    @answers_in_kind
     def decision_function(self, X: Any) -> np.ndarray:
         """Return log odds: what the network puts out before it is a probability.
 
@@ -548,6 +583,7 @@ class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
         raw = self._model.raw(X)
         return raw[:, 0] if self._target.kind == "binary" else raw
 
+    @answers_in_kind
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities.
 
@@ -569,11 +605,13 @@ class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
             return np.ones_like(probability)
         return np.hstack([1.0 - probability, probability])
 
+    @answers_in_kind
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict logarithms of probabilities; shapes as in `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    @answers_in_kind
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most probable class, or all labels of probability .5 or more.
 

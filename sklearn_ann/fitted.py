@@ -9,12 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .assembly import Memory
 from .engine.fit import Outcome
+from .engine.network import Parameters
 from .model import Model, collapsed
 from .parameters import Plan
 
 
 class FittedNetworkMixin:
-    """Fitted attributes of both estimators; weights are made when they are asked for."""
+    """Fitted attributes of both estimators; its weights are views."""
 
     _model: Model
 
@@ -30,7 +31,7 @@ class FittedNetworkMixin:
         self.validation_scores_ = record.scores or None
         self.best_validation_score_ = record.best_score if record.scores else None
         self.learning_rates_ = record.rates
-        self.gradient_norms_ = np.array(record.norms)
+        self._gradient_norms = record.norms
         self.n_layers_ = len(plan.architecture.hidden) + 2
         self.n_parameters_ = plan.architecture.n_parameters
         self.solver_, self.alpha_ = plan.options.name, plan.settings.alpha
@@ -43,22 +44,31 @@ class FittedNetworkMixin:
             self._memory = Memory(seed, outcome.state)
 
     @property
+    def _parameters(self) -> Parameters:
+        check_is_fitted(self)
+        assert self._model.parameters is not None
+        return self._model.parameters
+
+    @property
+    def gradient_norms_(self) -> np.ndarray:
+        """Norm of the gradient by epoch and layer, (n_iter_, n_layers_ - 1)."""
+        check_is_fitted(self)
+        return np.array(self._gradient_norms)
+
+    @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights of each layer, (fan_in, fan_out); see `coefs_scale_`."""
-        check_is_fitted(self)
-        return self._model.parameters().weights
+        return self._parameters.weights
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Intercepts of each layer, (fan_out,)."""
-        check_is_fitted(self)
-        return self._model.parameters().biases
+        return self._parameters.biases
 
     @property
     def skip_coef_(self) -> np.ndarray:
         """Weights of the linear skip, (n_features, n_raw_outputs)."""
-        check_is_fitted(self)
-        skip = self._model.parameters().skip
+        skip = self._parameters.skip
         if skip is None:
             raise AttributeError(
                 "skip_coef_ exists only with linear_skip=True and a hidden layer."

@@ -38,6 +38,7 @@ def keeps_state(method: Callable) -> Callable:
 
 
 def takes_steps(estimator: Any) -> bool:
+    """Whether there is a `partial_fit`: the condition of `available_if`."""
     if estimator.solver != "lbfgs":
         return True
     raise AttributeError(
@@ -47,6 +48,7 @@ def takes_steps(estimator: Any) -> bool:
 
 
 def final_loss(outcome: Outcome) -> float:
+    """Last training loss, infinite where it is not a number."""
     loss = outcome.record.losses[-1]
     return loss if np.isfinite(loss) else np.inf
 
@@ -66,4 +68,5 @@ def warn_of(outcome: Outcome, max_iter: int) -> None:
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    # The caller of fit: above are this function, _train, fit and its two decorators.
+    warnings.warn(message, ConvergenceWarning, stacklevel=6)

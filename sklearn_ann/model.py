@@ -1,15 +1,16 @@
-"""A fitted network: its parameters in its own units, and the units.
+"""A network and its units; once fitted, its parameters in the units of the user.
 
 Training happens on standardised columns, and where the loss allows it on standardised
-targets; users think in theirs. Everything that crosses between the two is here: folding
-the scales into the first and last layer, unfolding starting values given by the user,
-and the prediction, which runs on folded weights in float64.
+targets; users think in theirs. Everything that crosses between the two is here: the
+scales are folded into the first and last layer when a fit is over, starting values
+given by the user are unfolded before it begins, and predictions run on folded weights
+in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,27 +25,30 @@ from .engine.network import Architecture, Parameters, forward
 # Numbers that one chunk of a prediction holds in its widest layer: half a megabyte in
 # float64, so that a chunk stays in cache from the first layer to the last.
 CHUNK_NUMBERS = 2**16
+# PyTorch never starts a second thread for fewer numbers than this, so there is nothing
+# to hold it back from, and one row is answered a few microseconds sooner.
+TOO_SMALL_FOR_THREADS = 2**12
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A fitted network.
+    """A network and its units, before and after it is fitted.
 
     Attributes
     ----------
     architecture : Architecture
-    row : ndarray of shape (P,), float64
-        Parameters in network units.
     loss : Loss
     inputs, targets : Scaling or None
-        Units of the columns of X and of y; None where they were not scaled.
+        Units of the columns of X and of y; None where they are not scaled.
+    parameters : Parameters or None
+        In the user's units (but see `folds_targets`), float64; None before the fit.
     """
 
     architecture: Architecture
-    row: np.ndarray
     loss: Loss
     inputs: Scaling | None
     targets: Scaling | None
+    parameters: Parameters | None = None
 
     @property
     def folds_targets(self) -> bool:
@@ -54,35 +58,38 @@ class Model:
         """
         return self.targets is None or self.loss.inverse_link is torch.clone
 
-    def parameters(self) -> Parameters:
-        """Parameters in the user's units, float64 (see `folds_targets`)."""
-        return fold(
-            self.architecture.unpack(self.row),
-            self.inputs,
-            self.targets if self.folds_targets else None,
-        )
+    def fitted(self, row: np.ndarray) -> Model:
+        """Return the model with the parameters (P,) of the trained network."""
+        trained = self.architecture.unpack(row.astype(np.float64))
+        targets = self.targets if self.folds_targets else None
+        return replace(self, parameters=fold(trained, self.inputs, targets))
 
     def raw(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
         """Raw outputs (n, m), float64: on the user's scale, before the inverse link."""
-        parameters = self.parameters()
-        out = np.empty((X.shape[0], self.architecture.n_outputs))
-        for rows in self._chunks(X):
-            out[rows] = self._raw(X[rows], parameters).numpy()
-        return out
+        return self._outputs(X, lambda raw: raw)
 
     def predict(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
         """Predictions on the scale of the response (n, m), float64."""
-        parameters = self.parameters()
-        out = np.empty((X.shape[0], self.architecture.n_outputs))
-        work = self.architecture.flops_per_row * (CHUNK_NUMBERS // self._widest)
-        with threads(threads_for(work)), torch.inference_mode():
-            for rows in self._chunks(X):
-                raw = self._raw(X[rows], parameters)
-                out[rows] = self.loss.inverse_link(raw).numpy()
+        out = self._outputs(X, self.loss.inverse_link)
         if not self.folds_targets:
             assert self.targets is not None
             out *= self.targets.scale
             out += self.targets.mean
+        return out
+
+    def _outputs(
+        self, X: np.ndarray | sp.csr_array, link: Callable[[Tensor], Tensor]
+    ) -> np.ndarray:
+        """Raw outputs through a link, a few rows at a time, (n, m), float64."""
+        parameters = self.parameters
+        assert parameters is not None, "not fitted"
+        out = np.empty((X.shape[0], self.architecture.n_outputs))
+        if X.shape[0] * self._widest < TOO_SMALL_FOR_THREADS:
+            return link(self._raw(X, parameters)).numpy()
+        work = self.architecture.flops_per_row * (CHUNK_NUMBERS // self._widest)
+        with threads(threads_for(work)):
+            for rows in self._chunks(X):
+                out[rows] = link(self._raw(X[rows], parameters)).numpy()
         return out
 
     @property
@@ -107,9 +114,12 @@ class Model:
 
 
 def _tensor(X: np.ndarray) -> Tensor:
-    """View as float64 tensor; a copy where PyTorch would warn (memory maps)."""
-    if X.dtype != np.float64 or not X.flags.writeable:
-        X = X.astype(np.float64)
+    """View as float64 tensor, or copy: read-only memory and reversed rows or columns.
+
+    PyTorch warns of the former and refuses the latter.
+    """
+    if X.dtype != np.float64 or not X.flags.writeable or min(X.strides) < 0:
+        X = np.array(X, dtype=np.float64, order="C")
     return torch.from_numpy(X)
 
 
@@ -166,7 +176,8 @@ def collapsed(model: Model) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     if not model.folds_targets:
         return None
-    parameters = model.parameters()
+    parameters = model.parameters
+    assert parameters is not None, "not fitted"
     coef, intercept = parameters.weights[0], parameters.biases[0]
     for weight, bias in zip(parameters.weights[1:], parameters.biases[1:], strict=True):
         coef, intercept = coef @ weight, intercept @ weight + bias

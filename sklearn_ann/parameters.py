@@ -12,7 +12,7 @@ import torch
 
 # Parameter constraints are what scikit-learn checks estimators with; it offers no
 # public names for them yet.
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .engine.device import DTYPES, resolve_device, resolve_dtype
 from .engine.fit import Settings
@@ -68,7 +68,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_grad_norm": [_POSITIVE, None],
     "init": [StrOptions({"auto", *INITIALIZERS})],
     "n_init": [_COUNT],
-    "device": [str, HasMethods("type")],
+    "device": [str, torch.device],
     "dtype": [StrOptions({"auto", *DTYPES})],
 }
 

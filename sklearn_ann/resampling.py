@@ -74,10 +74,15 @@ def positive_rows(weight: np.ndarray | None, n: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        When there is none.
+        When there is none, or a weight is negative or not finite.
     """
     if weight is None:
         return np.arange(n)
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(
+            "Row weights (sample_weight times class_weight) must be finite and not "
+            f"negative; they range from {weight.min():.6g} to {weight.max():.6g}."
+        )
     rows = np.flatnonzero(weight > 0)
     if not len(rows):
         raise ValueError(

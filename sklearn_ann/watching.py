@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 from sklearn.metrics import check_scoring
 
 from .assembly import Rows
@@ -48,7 +50,7 @@ class Watcher:
             metadata = {"sample_weight": self.sample_weight}
         return {
             "estimator": self.estimator,
-            "X": self.rows.X,
+            "X": lambda: named(self.estimator, self.rows.X),
             "y": self.rows.labels,
             "metadata": metadata,
         }
@@ -104,6 +106,14 @@ def _line(epoch: Epoch, which: str) -> str:
     return line if epoch.score is None else f"{line}, validation = {epoch.score:.8f}"
 
 
+def named(estimator: Any, X: Any) -> Any:
+    """Give X back the column names that the estimator was given, if there were any."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None or sp.issparse(X):
+        return X
+    return pd.DataFrame(X, columns=names, copy=False)
+
+
 def validation_scorer(
     estimator: Any, held_out: Rows, attributes: Attributes
 ) -> Callable[[np.ndarray], float] | None:
@@ -114,7 +124,8 @@ def validation_scorer(
     if estimator.scoring == "loss":
         return None
     scorer = check_scoring(estimator, estimator.scoring)
-    X, y = held_out.X[held_out.index], held_out.labels[held_out.index]
+    X = named(estimator, held_out.X[held_out.index])
+    y = held_out.labels[held_out.index]
     weight = held_out.own_weight
     options = {} if weight is None else {"sample_weight": weight}
 

@@ -87,7 +87,7 @@ class Kind:
     ----------
     segment : Segment
     active : ndarray of bool, shape (K,)
-        Which networks have rows in it.
+        Which networks take part in its minibatches.
     all_active : bool
     weighted : bool
         Whether rows count differently, padding included.
@@ -102,9 +102,10 @@ class Kind:
     def __init__(self, segment: Segment, rows: RowSet, like: Tensor) -> None:
         n, sizes = rows.n, segment.sizes
         self.segment = segment
-        self.active = segment.counts > 0
+        # A minibatch may be over in this chunk and still belong to this step.
+        self.active = segment.sizes > 0
         self.all_active = bool(self.active.all())
-        self.weighted = rows.weight is not None or not segment.even
+        self.weighted = rows.weight is not None or not segment.equal
         self.share = torch.from_numpy(sizes / n).to(like)
         self.rates = np.divide(n, sizes * rows.totals, where=sizes > 0, out=0.0 * n)
         self.rate = torch.tensor(self.rates[0], dtype=like.dtype, device=like.device)
@@ -235,12 +236,12 @@ class Feeder:
             return max(24, 24 * per_row + masks * x.values.element_size())
         return (x.shape[1] + masks) * x.element_size()
 
-    def epoch(self, orders: list[np.ndarray] | None) -> Iterator[Block]:
+    def epoch(self, orders: list[Tensor] | None) -> Iterator[Block]:
         """Yield the epoch's blocks.
 
         Parameters
         ----------
-        orders : list of K ndarrays of shape (n_k,), or None
+        orders : list of K int64 Tensors of shape (n_k,), or None
             Each network's order of its own rows; None keeps them as they are.
         """
         if orders is not None:
@@ -251,11 +252,11 @@ class Feeder:
             self._kept = [self._sliced(kind) for kind in self.kinds]
             yield from self._refreshed(self._kept)
         elif self._small:
-            order = self._order([np.arange(n) for n in self._n])
+            order = self._order([torch.arange(int(n)) for n in self._n])
             self._kept = list(self._gathered(order, keep=True))
             yield from self._kept
         else:
-            yield from self._gathered(self._order([np.arange(n) for n in self._n]))
+            yield from self._gathered(self._order([torch.arange(int(n)) for n in self._n]))
 
     def _can_be_sliced(self) -> bool:
         """Whether the table itself can serve; there are masks for all its rows then."""
@@ -267,13 +268,15 @@ class Feeder:
             self._draw_masks(block)
             yield block
 
-    def _order(self, orders: list[np.ndarray]) -> Tensor:
+    def _order(self, orders: list[Tensor]) -> Tensor:
         """Stack the orders, padded by their last row, (K, n_max)."""
-        widest = int(self._n.max())
         if self.K == 1:
-            return torch.from_numpy(orders[0][None])
-        padded = [np.pad(o, (0, widest - len(o)), mode="edge") for o in orders]
-        return torch.from_numpy(np.stack(padded))
+            return orders[0].unsqueeze(0)
+        order = torch.empty((self.K, int(self._n.max())), dtype=torch.int64)
+        for row, own in zip(order, orders, strict=True):
+            row[: len(own)] = own
+            row[len(own) :] = own[-1]
+        return order
 
     def _gathered(self, order: Tensor, keep: bool = False) -> Iterator[Block]:
         for s, kind in enumerate(self.kinds):
@@ -302,16 +305,15 @@ class Feeder:
         places = self._places(kind.segment, first, n_pieces, order)  # (T, K, b)
         table = self._table_rows(places).to(self.rows.y.device)
         flat = table.reshape(-1)
-        y = self.rows.y
-        torch.index_select(
-            y, 0, flat, out=block.y[:n_pieces].view(len(flat), y.shape[1])
-        )
+        whole = n_pieces == block.T
+        y = block.y if whole else block.y[:n_pieces]
+        torch.index_select(self.rows.y, 0, flat, out=y.view(len(flat), -1))
         if isinstance(self.rows.x, SparseRows):
             block.view_steps(self._sparse_pieces(self.rows.x, table))
         else:
             assert block.x is not None
-            x = block.x[:n_pieces].view(len(flat), -1)
-            torch.index_select(self.rows.x, 0, flat, out=x)
+            x = block.x if whole else block.x[:n_pieces]
+            torch.index_select(self.rows.x, 0, flat, out=x.view(len(flat), -1))
             if not block.steps:
                 block.view_steps()
         if kind.weighted:
@@ -329,9 +331,9 @@ class Feeder:
         width = segment.width
         starts = segment.starts[first]
         if segment.even:
-            stop = int(starts[0]) + n_pieces * width
-            part = order[:, int(starts[0]) : stop].view(self.K, n_pieces, width)
-            return part.transpose(0, 1)
+            start = int(starts[0])
+            part = order[:, start : start + n_pieces * width]
+            return part.view(self.K, n_pieces, width).transpose(0, 1)
         taken = [
             np.minimum(start + np.arange(width), stop - 1)
             for start, stop in zip(starts, segment.stops[first], strict=True)

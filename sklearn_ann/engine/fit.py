@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .rows import SparseRows
@@ -144,7 +145,7 @@ class FitState:
     row: np.ndarray
     record: Record
     solver: dict | None
-    shuffler: np.random.Generator
+    shuffler: torch.Generator
     dropper: np.random.Generator
 
 

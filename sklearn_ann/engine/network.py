@@ -78,7 +78,9 @@ class Architecture:
     @property
     def n_parameters(self) -> int:
         """P, the parameters of one network."""
-        return sum(rows * columns for rows, columns in self.block_shapes)
+        sizes = self.sizes
+        skip = self.n_inputs * self.n_outputs if self.linear_skip else 0
+        return skip + sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
 
     @property
     def flops_per_row(self) -> float:

@@ -263,7 +263,7 @@ def row_set(parts: list[Part], device: torch.device, dtype: torch.dtype) -> RowS
     return RowSet(x, y, index, weight, _shifts([p[0] for p in parts], device, dtype))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Segment:
     """Consecutive pieces of an epoch that look alike.
 
@@ -288,18 +288,18 @@ class Segment:
     opens: list[bool]
     closes: list[bool]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Rows of a piece, padding included."""
         return int(self.counts.max())
 
-    @property
+    @cached_property
     def even(self) -> bool:
         """Whether all networks fill all pieces, side by side."""
         same = bool((self.starts == self.starts[:, :1]).all())
         return same and bool((self.counts == self.width).all())
 
-    @property
+    @cached_property
     def equal(self) -> bool:
         """Whether, besides, all minibatches are of one size, so all rows count alike.
 

@@ -32,6 +32,11 @@ RELATIVE_GAIN = 1e7 * np.finfo(float).eps
 MOST_NEWTON_WORK = 1e11
 
 
+def _stream(seed: int, number: int) -> int:
+    """Seed of one of a network's random streams, far from all others."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
 def _widest(stack: NetworkStack) -> int:
     return max(stack.architecture.sizes)
 
@@ -84,22 +89,20 @@ class Solver:
         self.shufflers = [
             copy.deepcopy(f.state.shuffler)
             if f.state
-            else np.random.default_rng([f.seed, 1])
+            else torch.Generator().manual_seed(_stream(f.seed, 1))
             for f in fits
         ]
         self.droppers = [
             copy.deepcopy(f.state.dropper)
             if f.state
-            else np.random.Generator(
-                np.random.SFC64(np.random.SeedSequence([f.seed, 2]))
-            )
+            else np.random.Generator(np.random.SFC64(_stream(f.seed, 2)))
             for f in fits
         ]
 
     def _array(self, name: str) -> np.ndarray:
         return np.array([getattr(s, name) for s in self.settings], dtype=float)
 
-    def generators(self, i: int) -> tuple[np.random.Generator, np.random.Generator]:
+    def generators(self, i: int) -> tuple[torch.Generator, np.random.Generator]:
         """Return the i-th network's generators, for a later fit to go on with."""
         return self.shufflers[i], self.droppers[i]
 
@@ -163,9 +166,12 @@ class Descent(Solver):
         self._factor: Tensor | None = None
 
     def epoch(self, rates: np.ndarray) -> Tensor:
-        """Take one pass over each network's rows; return the mean losses, (K,)."""
+        """Take one pass over each network's rows; return the mean losses, (K,).
+
+        With the penalty before the first step, which makes a full batch's loss exact.
+        """
         self._begin(rates)
-        total, idle = torch.zeros_like(self.stack.flat[: self.stack.K]), False
+        total, idle = self.penalty.value(), False
         for block in self.feeder.epoch(self._orders()):
             if not idle and not block.kind.all_active:
                 idle = True
@@ -174,7 +180,7 @@ class Descent(Solver):
             total += _recorded(block, self.loss)
         if not idle:
             self._note_norms()
-        return total + self.penalty.value()
+        return total
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
@@ -195,11 +201,14 @@ class Descent(Solver):
         else:
             self._pieces(block, self._update)
 
-    def _orders(self) -> list[np.ndarray] | None:
+    def _orders(self) -> list[Tensor] | None:
         if not self._shuffled.any():
             return None
         drawn = zip(self._shuffled, self.shufflers, self.rows.n, strict=True)
-        return [r.permutation(int(n)) if s else np.arange(n) for s, r, n in drawn]
+        return [
+            torch.randperm(int(n), generator=r) if s else torch.arange(int(n))
+            for s, r, n in drawn
+        ]
 
     def _steps(self, block: Block) -> None:
         """Step once for each piece: the loop that all speed depends on."""

@@ -115,13 +115,16 @@ class _Run:
 
     def _rates(self) -> np.ndarray:
         records = [self.records[k] for k in self.alive]
+        base = np.array([r.base_rate for r in records])
+        if self.options.schedule in ("constant", "adaptive"):
+            return base
         settings = [self.fits[k].settings for k in self.alive]
         epochs = [
             len(r.losses) - self.done_before[k]
             for k, r in zip(self.alive, records, strict=True)
         ]
         return self.solver.rates(
-            np.array([r.base_rate for r in records]),
+            base,
             np.array(epochs),
             np.array([s.max_iter for s in settings]),
             np.array([r.rows_seen for r in records]),
@@ -213,13 +216,18 @@ class _Run:
         return True
 
     def _called_off(self, i: int, k: int) -> bool:
-        hook, record = self.fits[k].on_epoch, self.records[k]
+        fit, record = self.fits[k], self.records[k]
+        hook = fit.on_epoch
         if hook is None:
             return False
-        score = record.scores[-1] if _is_watched(self.fits[k]) else None
-        epoch = Epoch(
-            len(record.losses), record.losses[-1], score, lambda: self._row(i)
-        )
+        score = record.scores[-1] if _is_watched(fit) else None
+        best = record.best_row if fit.settings.early_stopping else None
+
+        def row() -> np.ndarray:
+            """Return the parameters that the fit would keep if it stopped now."""
+            return self._row(i) if best is None else best.copy()
+
+        epoch = Epoch(len(record.losses), record.losses[-1], score, row)
         with torch.inference_mode(False):  # the caller's own code
             return bool(hook(epoch))
 
