@@ -97,6 +97,8 @@ class Kind:
         1 / (b wbar), with wbar = totals / n: times w, a row's part in its batch's mean.
     rate : Tensor of shape ()
         The same where all rows count alike.
+    alike : Tensor of shape (K,)
+        Rate times share.
     """
 
     def __init__(self, segment: Segment, rows: RowSet, like: Tensor) -> None:
@@ -109,6 +111,7 @@ class Kind:
         self.share = torch.from_numpy(sizes / n).to(like)
         self.rates = np.divide(n, sizes * rows.totals, where=sizes > 0, out=0.0 * n)
         self.rate = torch.tensor(self.rates[0], dtype=like.dtype, device=like.device)
+        self.alike = self.share * self.rate
 
 
 class Block:
@@ -185,11 +188,10 @@ class Block:
     def record(self, values: Tensor) -> Tensor:
         """Sum row losses (T, K, b) of the pieces held into the epoch's mean, (K,)."""
         assert self.coefficient is not None
-        share = self.kind.share
         if not self.kind.weighted:
-            return values.sum((0, 2)).mul_(self.coefficient).mul_(share)
+            return values.sum((0, 2)).mul_(self.kind.alike)
         factor = self.coefficient[: self.n_pieces, ..., 0]
-        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * share
+        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.kind.share
 
 
 class Feeder:

@@ -284,6 +284,7 @@ class Penalty:
         self.has_gradient = bool(l1.any()) or (bool(decay.any()) and not decoupled)
         mask = stack.weight_mask()
         self._decay = self._on_weights(decay, mask)
+        self._half_decay = self._on_weights(0.5 * decay, mask)
         self._l1 = self._on_weights(l1, mask)
 
     def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
@@ -314,11 +315,17 @@ class Penalty:
         """Return the penalties' part of the objective, (K,)."""
         flat = self.stack.flat
         total = torch.zeros_like(flat[: self.stack.K])
-        if self._decay is not None:
-            total += self.stack.sums(self._decay * flat * flat) * 0.5
+        if self._half_decay is not None:
+            total += self._product_sums(self._half_decay * flat, flat)
         if self._l1 is not None:
-            total += self.stack.sums(self._l1 * flat.abs())
+            total += self._product_sums(self._l1, flat.abs())
         return total
+
+    def _product_sums(self, a: Tensor, b: Tensor) -> Tensor:
+        """Inner products of two flat tensors, network by network, (K,)."""
+        if self.stack.K == 1:
+            return torch.dot(a, b).unsqueeze(0)
+        return self.stack.sums(a * b)
 
     def select(self, stack: NetworkStack, keep: np.ndarray) -> Penalty:
         """Follow the stack when networks leave it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -55,7 +56,9 @@ def mean_losses(stack: NetworkStack, rows: RowSet, loss: Loss) -> Tensor:
 
 def _recorded(block: Block, loss: Loss) -> Tensor:
     """Mean loss over the rows of a block, from the raw outputs kept in it, (K,)."""
-    raw, y = block.raw[: block.n_pieces], block.y[: block.n_pieces]
+    raw, y, n = block.raw, block.y, block.n_pieces
+    if n < block.T:
+        raw, y = raw[:n], y[:n]
     return block.record(loss.values(raw, y))
 
 
@@ -120,7 +123,7 @@ class Solver:
         """Learning rates of the coming epoch, (K,)."""
         return scheduled_rates(self.options.schedule, base, *schedule)
 
-    def converged(self, tol: np.ndarray) -> list[Status | None]:
+    def converged(self, tol: list[float]) -> list[Status | None]:
         """Say of each network whether the solver itself is done with it."""
         return [None] * self.stack.K
 
@@ -165,10 +168,11 @@ class Descent(Solver):
         self._limits = limits if np.isfinite(limits).any() else None
         self._factor: Tensor | None = None
 
-    def epoch(self, rates: np.ndarray) -> Tensor:
-        """Take one pass over each network's rows; return the mean losses, (K,).
+    def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
+        """Take one pass over each network's rows.
 
-        With the penalty before the first step, which makes a full batch's loss exact.
+        Returns the mean losses and whether all is finite, for each of K networks. With
+        the penalty before the first step, which makes a full batch's loss exact.
         """
         self._begin(rates)
         total, idle = self.penalty.value(), False
@@ -180,7 +184,10 @@ class Descent(Solver):
             total += _recorded(block, self.loss)
         if not idle:
             self._note_norms()
-        return total
+        losses = total.tolist()
+        sums = self.stack.sums(self.stack.flat).tolist()
+        finite = [math.isfinite(a + b) for a, b in zip(losses, sums, strict=True)]
+        return losses, finite
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
@@ -322,27 +329,43 @@ class QuasiNewton(Solver):
         self.penalty.add_gradient()
         return total + self.penalty.value(), stack.rows(stack.gradient)
 
-    def epoch(self, rates: np.ndarray) -> Tensor:
-        """Make one iteration; return the objectives, (K,)."""
-        self._before = self.lbfgs.f
+    def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
+        """Make one iteration; return the objectives and whether they are finite."""
+        self._before = self.lbfgs.f.tolist()
         self.lbfgs.iterate(self._evaluate)
         stack = self.stack
         stack.set_rows(stack.flat, self.lbfgs.x)
         stack.set_rows(stack.gradient, self.lbfgs.g)
         self.norms = stack.layer_norms()
-        return self.lbfgs.f
+        self._now = self.lbfgs.f.tolist()
+        return self._now, [math.isfinite(f) for f in self._now]
 
-    def converged(self, tol: np.ndarray) -> list[Status | None]:
+    def converged(self, tol: list[float]) -> list[Status | None]:
         """Test gradients, gains, and the number of evaluations."""
-        now, before = self.lbfgs.f, self._before
-        scale = torch.maximum(now.abs(), before.abs()).clamp(min=1.0)
-        small = self.lbfgs.gradient_max <= torch.from_numpy(tol).to(now)
-        done = small | (before - now <= RELATIVE_GAIN * scale) | self.lbfgs.stalled
-        spent = self.lbfgs.n_evaluations >= self.options.max_fun
-        return [
-            Status.CONVERGED if d else Status.MAX_ITER if s else None
-            for d, s in zip(done.tolist(), spent.tolist(), strict=True)
-        ]
+        tests = zip(
+            self._before,
+            self._now,
+            self.lbfgs.gradient_max.tolist(),
+            self.lbfgs.stalled.tolist(),
+            self.lbfgs.n_evaluations.tolist(),
+            tol,
+            strict=True,
+        )
+        return [self._ended(*test) for test in tests]
+
+    def _ended(
+        self,
+        before: float,
+        now: float,
+        slope: float,
+        stalled: bool,
+        n_evaluations: int,
+        tol: float,
+    ) -> Status | None:
+        gain = (before - now) / max(abs(before), abs(now), 1.0)
+        if slope <= tol or gain <= RELATIVE_GAIN or stalled:
+            return Status.CONVERGED
+        return Status.MAX_ITER if n_evaluations >= self.options.max_fun else None
 
     def polished(self, i: int, row: np.ndarray) -> tuple[np.ndarray, bool]:
         """End a regression by Newton's method: exact coefficients."""

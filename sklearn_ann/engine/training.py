@@ -75,7 +75,7 @@ class _Run:
         self.loss, self.options = loss, options
         self.outcomes: list[Outcome | None] = [None] * len(fits)
         self.clock = time.perf_counter()
-        self.seconds = np.zeros(len(fits))
+        self.seconds = [0.0] * len(fits)
         self.records = [
             _continued(f.state.record)
             if f.state
@@ -101,12 +101,9 @@ class _Run:
         while self.alive:
             before = self.stack.flat.clone()
             rates = self._rates()
-            losses = self.solver.epoch(rates)
-            finite = torch.isfinite(losses) & torch.isfinite(
-                self.stack.sums(self.stack.flat)
-            )
-            self._note(losses, rates, finite.tolist())
-            statuses = self._judge(finite.tolist())
+            losses, finite = self.solver.epoch(rates)
+            self._note(losses, rates, finite)
+            statuses = self._judge(finite)
             self._count_time()
             leaving = [i for i, status in enumerate(statuses) if status is not None]
             if leaving:
@@ -131,13 +128,14 @@ class _Run:
             np.array([s.power_t for s in settings]),
         )
 
-    def _note(self, losses: Tensor, rates: np.ndarray, finite: list[bool]) -> None:
+    def _note(
+        self, losses: list[float], rates: np.ndarray, finite: list[bool]
+    ) -> None:
         """Write the epoch into the records."""
         norms = self.solver.norms.cpu().numpy()
-        numbers = losses.tolist()
         for i, k in enumerate(self.alive):
             record = self.records[k]
-            record.losses.append(numbers[i])
+            record.losses.append(losses[i])
             record.rates.append(float(rates[i]))
             record.norms.append(norms[i])
             record.rows_seen += len(self.fits[k].index)
@@ -176,7 +174,7 @@ class _Run:
     def _judge(self, finite: list[bool]) -> list[Status | None]:
         """Decide for each network whether it is done."""
         converged = self.solver.converged(
-            np.array([self.fits[k].settings.tol for k in self.alive])
+            [self.fits[k].settings.tol for k in self.alive]
         )
         statuses: list[Status | None] = []
         for i, k in enumerate(self.alive):
@@ -233,7 +231,9 @@ class _Run:
 
     def _count_time(self) -> None:
         now = time.perf_counter()
-        self.seconds[self.alive] += (now - self.clock) / len(self.alive)
+        share = (now - self.clock) / len(self.alive)
+        for k in self.alive:
+            self.seconds[k] += share
         self.clock = now
 
     def _leave(
@@ -265,7 +265,7 @@ class _Run:
             row, exact = self.solver.polished(i, row)
             status = Status.CONVERGED if exact else status
         return Outcome(
-            row, status, len(record.losses), record, float(self.seconds[k]), state
+            row, status, len(record.losses), record, self.seconds[k], state
         )
 
 
