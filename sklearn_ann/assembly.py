@@ -6,6 +6,7 @@ orchestrate.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +94,9 @@ def balanced_weights(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         classes, codes = np.unique(column, return_inverse=True)
         sums = np.bincount(codes, weight, len(classes))
         present = sums > 0
-        shares = np.divide(sums.sum(), present.sum() * sums, where=present, out=0 * sums)
+        shares = np.divide(
+            sums.sum(), present.sum() * sums, where=present, out=0 * sums
+        )
         product *= shares[codes]
     return product
 
@@ -187,7 +190,10 @@ def list_fits(
                 start,
                 plan.settings,
                 own_seed,
-                *validation,
+                x_val=validation[0],
+                y_val=validation[1],
+                index_val=validation[2],
+                weight_val=validation[3],
                 state=memory.state if memory else None,
                 keep_state=keep_state,
             )
@@ -273,7 +279,7 @@ def checked_starts(
 ) -> tuple[list | None, list | None]:
     """Check coefs_init and intercepts_init against the layers."""
     sizes = architecture.sizes
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(itertools.pairwise(sizes))
     coefs, intercepts = given
     return (
         _checked_start("coefs_init", coefs, pairs),
@@ -286,7 +292,12 @@ def _checked_start(
 ) -> list[np.ndarray] | None:
     if given is None:
         return None
-    arrays = [np.array(a, dtype=np.float64) for a in given]
+    try:
+        arrays = [np.array(a, dtype=np.float64) for a in given]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold one array of numbers for each layer: {error}"
+        ) from error
     came = [a.shape for a in arrays]
     if came != list(shapes) or not all(np.isfinite(a).all() for a in arrays):
         raise ValueError(

@@ -1,9 +1,8 @@
-"""Documentation that both estimators share, written once."""
+"""What the parameters mean: the docstrings of the estimators, shared parts once."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import TypeVar
 
 HIDDEN_LAYER_SIZES = """\
 hidden_layer_sizes : int or array-like of int, default=(100,)
@@ -104,7 +103,7 @@ intercepts_ : list of ndarray of shape (fan_out,)
     Intercepts of each layer.
 skip_coef_ : ndarray of shape (n_features, n_raw_outputs)
     Weights of the linear skip, if any.
-coefs_scale_ : {{'user', 'network'}}
+coefs_scale_ : {'user', 'network'}
     'network' where several quantiles keep the targets' units outside.
 loss_, best_loss_ : float
     Training loss with its penalty in the last epoch, and the lowest (None with early
@@ -139,11 +138,119 @@ Rumelhart, Hinton and Williams (1986), doi:10.1038/323533a0; Kingma and Ba (2015
 arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101; Liu and Nocedal (1989),
 doi:10.1007/BF01589116."""
 
-Class = TypeVar("Class", bound=type)
+REGRESSOR = """Neural network for numbers: linear regression, and what lies beyond it.
+
+    With ``hidden_layer_sizes=()`` the network is a regression: OLS for squared error,
+    Poisson or gamma regression with a log link, median or quantile regression. Every
+    hidden layer is a step away from that.
+
+    Parameters
+    ----------
+    {hidden_layer_sizes}
+    {activation}
+    loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', \
+'gamma'}, default='squared_error'
+        What is minimised. Squared error is half the squared residual, summed over
+        outputs. 'huber' is squared up to `huber_delta` and absolute beyond. Poisson
+        and gamma have a log link, so predictions are positive.
+    quantile : float or list of float, default=0.5
+        Level, between 0 and 1, for ``loss='quantile'``. Several increasing levels are
+        fitted at once by one network with one target column: predictions have one
+        column a level, and never cross.
+    huber_delta : float, default=1.35
+        Where 'huber' turns from squared to absolute, in standard deviations of y with
+        ``standardize=True``, else in units of y.
+    {shared}
+
+    Attributes
+    ----------
+    {attributes}
+    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+        Coefficients of X, where the whole network is linear in it.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The intercept that goes with them.
+
+    See Also
+    --------
+    ANNClassifier : The same for classes.
+    sklearn.linear_model.LinearRegression : What it is without hidden layer.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    Without hidden layer it is OLS:
+
+    >>> import numpy as np
+    >>> from sklearn_ann import ANNRegressor
+    >>> X = np.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> y = np.array([3.0, 5.0, 7.0, 9.0])
+    >>> ols = ANNRegressor(hidden_layer_sizes=()).fit(X, y)
+    >>> ols.coef_.round(6), round(ols.intercept_, 6)
+    (array([2.]), 1.0)
+
+    With one hidden layer it can bend:
+
+    >>> bent = ANNRegressor(hidden_layer_sizes=8, activation="tanh", solver="lbfgs",
+    ...                     random_state=0)
+    >>> x = np.linspace(-2, 2, 50)[:, None]
+    >>> bool(bent.fit(x, np.sin(2 * x[:, 0])).score(x, np.sin(2 * x[:, 0])) > 0.99)
+    True
+    """
+
+CLASSIFIER = """Neural network for classes: logit, multinomial logit, and beyond.
+
+    With ``hidden_layer_sizes=()`` the network is a logistic regression, multinomial
+    for more than two classes, one for each label where a row may have several.
+
+    Parameters
+    ----------
+    {hidden_layer_sizes}
+    {activation}
+    loss : {'log_loss'}, default='log_loss'
+        Minus the log-likelihood of a row: binary, multinomial, or summed over labels.
+    class_weight : dict, list of dict or 'balanced', default=None
+        Weights of classes, multiplied into `sample_weight`; a list has one dict for
+        each label of multilabel targets. 'balanced' weighs a class by
+        ``n_samples / (n_classes * count)``.
+    {shared}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for multilabel targets the numbers of their columns.
+    {attributes}
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients of X in the log odds, where the whole network is linear in it.
+        More than two classes have one row each, which sum to zero.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        The intercepts that go with them.
+
+    See Also
+    --------
+    ANNRegressor : The same for numbers.
+    sklearn.linear_model.LogisticRegression : What it is without hidden layer.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_ann import ANNClassifier
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> logit = ANNClassifier(hidden_layer_sizes=()).fit(X, y)
+    >>> network = ANNClassifier(16, "tanh", solver="lbfgs", random_state=0).fit(X, y)
+    >>> logit.score(X, y) < 0.9 < network.score(X, y)
+    True
+    """
 
 
-def with_shared_parameters(cls: Class) -> Class:
-    """Fill the shared parts into an estimator's docstring."""
+def documented(text: str) -> str:
+    """Fill the shared parts into a class docstring, at its indentation."""
     parts = {
         "hidden_layer_sizes": HIDDEN_LAYER_SIZES,
         "activation": ACTIVATION,
@@ -151,13 +258,6 @@ def with_shared_parameters(cls: Class) -> Class:
         "attributes": ATTRIBUTES,
         "references": REFERENCES,
     }
-    if cls.__doc__ is not None:  # python -OO has none
-        indented = {
-            name: textwrap.indent(part.replace("{{", "{").replace("}}", "}"), " " * 4)
-            for name, part in parts.items()
-        }
-        text = cls.__doc__
-        for name, part in indented.items():
-            text = text.replace("    {" + name + "}", part)
-        cls.__doc__ = text.replace("{{", "{").replace("}}", "}")
-    return cls
+    for name, part in parts.items():
+        text = text.replace("    {" + name + "}", textwrap.indent(part, " " * 4))
+    return text

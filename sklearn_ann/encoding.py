@@ -234,7 +234,6 @@ class ClassTarget:
         return None if self.kind == "multilabel" else y
 
     def _indicators(self, y: np.ndarray) -> np.ndarray:
-        y = np.asarray(y.todense()) if sp.issparse(y) else y
         if y.ndim != 2 or y.shape[1] != len(self.classes):
             raise ValueError(
                 f"y has shape {y.shape}, expected {len(self.classes)} columns of "

@@ -1,5 +1,7 @@
-"""The two estimators: parameters, fit and predict. They orchestrate; the numbers are
-made in `assembly`, `fitting` and the engine."""
+"""The two estimators: fit and predict.
+
+They orchestrate; the numbers are made in `assembly`, `fitting` and the engine.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from . import docstrings
 from .arrays import answers_in_kind, as_numpy
 from .assembly import (
     Memory,
@@ -42,17 +45,16 @@ from .assembly import (
     units,
     unwrapped,
 )
-from .docstrings import with_shared_parameters
+from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target
-from .engine.losses import Loss, make_loss
-from .engine.network import Architecture
+from .engine.losses import make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import Request, fit_networks
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
 from .model import Model
 from .parameters import (
     Plan,
-    hidden_layers,
+    make_architecture,
     make_plan,
 )
 from .signatures import ClassifierParameters, RegressorParameters
@@ -144,7 +146,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         rows = self._weighted(X, y, sample_weight, target)
         seed = memory.seed if memory else draw_seed(self.random_state)
         rows, held_out = self._validation(rows, validation, groups, seed, target)
-        architecture = self._architecture(rows, target.loss)
+        architecture = make_architecture(self, rows.X.shape[1], rows.y.shape[1], target)
         plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
         model = self._unfitted_model(rows, target, plan, memory)
         attributes = functools.partial(self._attributes, model, target)
@@ -172,7 +174,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             [Request(fit, architecture, target.loss, *place) for fit in fits]
         )
         best = min(outcomes, key=final_loss)
-        vars(self).update(attributes(best.row))
+        self.__dict__.update(attributes(best.row))
         self._keep_record(best, plan, seed)
         watcher.end(best.row)
         if not incremental:
@@ -254,13 +256,6 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             return rows, None
         return split_off(rows, self.validation_fraction, seed, target, groups)
 
-    def _architecture(self, rows: Rows, loss: Loss) -> Architecture:
-        hidden, activations = hidden_layers(self)
-        n_outputs = loss.n_raw(rows.y.shape[1])
-        # Without hidden layer the layer itself is the linear skip.
-        skip = bool(self.linear_skip and hidden)
-        return Architecture(rows.X.shape[1], hidden, n_outputs, activations, skip)
-
     def _unfitted_model(
         self, rows: Rows, target: Target, plan: Plan, memory: Memory | None
     ) -> Model:
@@ -309,69 +304,10 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-@with_shared_parameters
-class ANNRegressor(RegressorMixin, RegressorParameters, _BaseANN):
-    """Neural network for numbers: linear regression, and what lies beyond it.
-
-    With ``hidden_layer_sizes=()`` the network is a regression: OLS for squared error,
-    Poisson or gamma regression with a log link, median or quantile regression. Every
-    hidden layer is a step away from that.
-
-    Parameters
-    ----------
-    {hidden_layer_sizes}
-    {activation}
-    loss : {{'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', \
-            'gamma'}}, default='squared_error'
-        What is minimised. Squared error is half the squared residual, summed over
-        outputs. 'huber' is squared up to `huber_delta` and absolute beyond. Poisson
-        and gamma have a log link, so predictions are positive.
-    quantile : float or list of float, default=0.5
-        Level, between 0 and 1, for ``loss='quantile'``. Several increasing levels are
-        fitted at once by one network with one target column: predictions have one
-        column a level, and never cross.
-    huber_delta : float, default=1.35
-        Where 'huber' turns from squared to absolute, in standard deviations of y with
-        ``standardize=True``, else in units of y.
-    {shared}
-
-    Attributes
-    ----------
-    {attributes}
-    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-        Coefficients of X, where the whole network is linear in it.
-    intercept_ : float or ndarray of shape (n_outputs,)
-        The intercept that goes with them.
-
-    See Also
-    --------
-    ANNClassifier : The same for classes.
-    sklearn.linear_model.LinearRegression : What it is without hidden layer.
-
-    References
-    ----------
-    {references}
-
-    Examples
-    --------
-    Without hidden layer it is OLS:
-
-    >>> import numpy as np
-    >>> from sklearn_ann import ANNRegressor
-    >>> X = np.array([[1.0], [2.0], [3.0], [4.0]])
-    >>> y = np.array([3.0, 5.0, 7.0, 9.0])
-    >>> ols = ANNRegressor(hidden_layer_sizes=()).fit(X, y)
-    >>> ols.coef_.round(6), round(ols.intercept_, 6)
-    (array([2.]), 1.0)
-
-    With one hidden layer it can bend:
-
-    >>> bent = ANNRegressor(hidden_layer_sizes=8, activation="tanh", solver="lbfgs",
-    ...                     random_state=0)
-    >>> x = np.linspace(-2, 2, 50)[:, None]
-    >>> bool(bent.fit(x, np.sin(2 * x[:, 0])).score(x, np.sin(2 * x[:, 0])) > 0.99)
-    True
-    """
+class ANNRegressor(  # noqa: D101 - its docstring is made below
+    RegressorMixin, RegressorParameters, _BaseANN
+):
+    __doc__ = documented(docstrings.REGRESSOR)
 
     def _learn_target(self, y: np.ndarray, classes: Any) -> RegressionTarget:
         loss = make_loss(self.loss, quantile=self.quantile, delta=self.huber_delta)
@@ -456,55 +392,10 @@ class ANNRegressor(RegressorMixin, RegressorParameters, _BaseANN):
         return tags
 
 
-@with_shared_parameters
-class ANNClassifier(ClassifierMixin, ClassifierParameters, _BaseANN):
-    """Neural network for classes: logit, multinomial logit, and what lies beyond.
-
-    With ``hidden_layer_sizes=()`` the network is a logistic regression, multinomial
-    for more than two classes, one for each label where a row may have several.
-
-    Parameters
-    ----------
-    {hidden_layer_sizes}
-    {activation}
-    loss : {{'log_loss'}}, default='log_loss'
-        Minus the log-likelihood of a row: binary, multinomial, or summed over labels.
-    class_weight : dict, list of dict or 'balanced', default=None
-        Weights of classes, multiplied into `sample_weight`; a list has one dict for
-        each label of multilabel targets. 'balanced' weighs a class by
-        ``n_samples / (n_classes * count)``.
-    {shared}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels; for multilabel targets the numbers of their columns.
-    {attributes}
-    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients of X in the log odds, where the whole network is linear in it.
-        More than two classes have one row each, which sum to zero.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        The intercepts that go with them.
-
-    See Also
-    --------
-    ANNRegressor : The same for numbers.
-    sklearn.linear_model.LogisticRegression : What it is without hidden layer.
-
-    References
-    ----------
-    {references}
-
-    Examples
-    --------
-    >>> from sklearn.datasets import make_moons
-    >>> from sklearn_ann import ANNClassifier
-    >>> X, y = make_moons(200, noise=0.1, random_state=0)
-    >>> logit = ANNClassifier(hidden_layer_sizes=()).fit(X, y)
-    >>> network = ANNClassifier(16, "tanh", solver="lbfgs", random_state=0).fit(X, y)
-    >>> logit.score(X, y) < 0.9 < network.score(X, y)
-    True
-    """
+class ANNClassifier(  # noqa: D101 - its docstring is made below
+    ClassifierMixin, ClassifierParameters, _BaseANN
+):
+    __doc__ = documented(docstrings.CLASSIFIER)
 
     def _learn_target(self, y: np.ndarray, classes: Any) -> ClassTarget:
         return ClassTarget.of(y, classes)

@@ -1,4 +1,4 @@
-"""What a fitted estimator shows: weights in the user's units, and how it was trained."""
+"""What a fitted estimator shows: its weights, and how it was trained."""
 
 from __future__ import annotations
 

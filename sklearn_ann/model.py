@@ -83,6 +83,7 @@ class Model:
         """Raw outputs through a link, a few rows at a time, (n, m), float64."""
         parameters = self.parameters
         assert parameters is not None, "not fitted"
+        parameters = _writable(parameters)
         out = np.empty((X.shape[0], self.architecture.n_outputs))
         if X.shape[0] * self._widest < TOO_SMALL_FOR_THREADS:
             return link(self._raw(X, parameters)).numpy()
@@ -111,6 +112,18 @@ class Model:
             entered = x @ torch.from_numpy(first)
             skipped = None if skip is None else x @ torch.from_numpy(skip)
         return forward(self.architecture, parameters, entered, skipped)
+
+
+def _writable(parameters: Parameters) -> Parameters:
+    """Copy parameters that PyTorch would warn of: joblib may map a model's read-only."""
+    if parameters.weights[0].flags.writeable:
+        return parameters
+    skip = parameters.skip
+    return Parameters(
+        [np.array(weight) for weight in parameters.weights],
+        [np.array(bias) for bias in parameters.biases],
+        None if skip is None else np.array(skip),
+    )
 
 
 def _tensor(X: np.ndarray) -> Tensor:

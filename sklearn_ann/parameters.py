@@ -14,6 +14,7 @@ import torch
 # public names for them yet.
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from .encoding import Target
 from .engine.device import DTYPES, resolve_device, resolve_dtype
 from .engine.fit import Settings
 from .engine.layers import ACTIVATIONS, INITIALIZERS
@@ -126,6 +127,17 @@ def _check_activations(names: Sequence[Any], sizes: Sequence[int]) -> None:
             f"activation {unknown[0]!r} is unknown; expected one of "
             f"{sorted(ACTIVATIONS)}."
         )
+
+
+def make_architecture(
+    estimator: Any, n_inputs: int, n_columns: int, target: Target
+) -> Architecture:
+    """Return the network's shape for ``n_inputs`` columns and the target's columns."""
+    hidden, activations = hidden_layers(estimator)
+    # Without hidden layer the layer itself is the linear skip.
+    skip = bool(estimator.linear_skip and hidden)
+    n_outputs = target.loss.n_raw(n_columns)
+    return Architecture(n_inputs, hidden, n_outputs, activations, skip)
 
 
 def resolve_solver(estimator: Any, *, incremental: bool = False) -> str:

@@ -20,7 +20,7 @@ class RegressorParameters:
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(
+    def __init__(  # type: ignore[no-untyped-def]  # constraints say more than types
         self,
         hidden_layer_sizes=(100,),
         activation="relu",
@@ -107,7 +107,7 @@ class ClassifierParameters:
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
 
-    def __init__(
+    def __init__(  # type: ignore[no-untyped-def]  # constraints say more than types
         self,
         hidden_layer_sizes=(100,),
         activation="relu",

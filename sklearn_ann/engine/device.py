@@ -12,7 +12,7 @@ import torch
 # costs more than it brings, most of all on a machine that is busy elsewhere:
 # starting a parallel region waits for the slowest core. tests/benchmarks has the
 # measurement (bench_threads.py).
-FLOPS_PER_STEP_FOR_THREADS = 2e9
+FLOPS_PER_STEP_FOR_THREADS = 1e9
 
 # A GPU starts to pay when one step does about this much work: launching the dozen
 # kernels of a step costs some 100 microseconds, in which one core does 3e9.

@@ -191,7 +191,9 @@ class Block:
         if not self.kind.weighted:
             return values.sum((0, 2)).mul_(self.kind.alike)
         factor = self.coefficient[: self.n_pieces, ..., 0]
-        return torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.kind.share
+        return (
+            torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.kind.share
+        )
 
 
 class Feeder:
@@ -258,7 +260,9 @@ class Feeder:
             self._kept = list(self._gathered(order, keep=True))
             yield from self._kept
         else:
-            yield from self._gathered(self._order([torch.arange(int(n)) for n in self._n]))
+            yield from self._gathered(
+                self._order([torch.arange(int(n)) for n in self._n])
+            )
 
     def _can_be_sliced(self) -> bool:
         """Whether the table itself can serve; there are masks for all its rows then."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Architecture:
     @property
     def block_shapes(self) -> list[tuple[int, int]]:
         """Shapes of the parameter blocks of one network, in the order of storage."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        pairs = pairwise(self.sizes)
         shapes = [(fan_in + 1, fan_out) for fan_in, fan_out in pairs]
         if self.linear_skip:
             shapes.append((self.n_inputs, self.n_outputs))
@@ -80,7 +81,7 @@ class Architecture:
         """P, the parameters of one network."""
         sizes = self.sizes
         skip = self.n_inputs * self.n_outputs if self.linear_skip else 0
-        return skip + sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+        return skip + sum((a + 1) * b for a, b in pairwise(sizes))
 
     @property
     def flops_per_row(self) -> float:
@@ -126,7 +127,7 @@ class Architecture:
         of one column would sit at that column's mean.
         """
         parts = []
-        pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        pairs = list(pairwise(self.sizes))
         for layer, (fan_in, fan_out) in enumerate(pairs):
             last = layer == len(pairs) - 1
             parts.append(self._initial_weights(rng, init, layer, fan_in, fan_out))

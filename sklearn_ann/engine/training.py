@@ -128,9 +128,7 @@ class _Run:
             np.array([s.power_t for s in settings]),
         )
 
-    def _note(
-        self, losses: list[float], rates: np.ndarray, finite: list[bool]
-    ) -> None:
+    def _note(self, losses: list[float], rates: np.ndarray, finite: list[bool]) -> None:
         """Write the epoch into the records."""
         norms = self.solver.norms.cpu().numpy()
         for i, k in enumerate(self.alive):
@@ -264,9 +262,7 @@ class _Run:
         elif status in (Status.CONVERGED, Status.MAX_ITER):
             row, exact = self.solver.polished(i, row)
             status = Status.CONVERGED if exact else status
-        return Outcome(
-            row, status, len(record.losses), record, self.seconds[k], state
-        )
+        return Outcome(row, status, len(record.losses), record, self.seconds[k], state)
 
 
 def _is_watched(fit: Fit) -> bool:

@@ -1,6 +1,6 @@
 """Write ``sklearn_ann/data/wages.csv`` from the ``Wage.csv`` of the ISLP package.
 
-    python tools/make_wages.py PATH/TO/ISLP/data/Wage.csv
+    python docs/scripts/make_wages.py PATH/TO/ISLP/data/Wage.csv
 
 The region is the same in every row and goes; the wage goes because its logarithm
 stays; the numbers in front of the labels ("2. Married") go as well.

@@ -1,6 +1,6 @@
 """Run the README's Python blocks and put what they print into the blocks below them.
 
-Run it from a checkout: ``python tools/readme_output.py``.
+Run it from a checkout: ``python docs/scripts/readme_output.py``.
 """
 
 import contextlib
