@@ -66,10 +66,13 @@ class Memory:
     seed : int
     state : FitState or None
         None after a fit that kept its weights only.
+    kind : tuple or None
+        `Plan.kind` of the fit that left the state.
     """
 
     seed: int
     state: FitState | None
+    kind: tuple[str, str] | None = None
 
 
 def checked_rows(
@@ -92,10 +95,10 @@ def balanced_weights(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     product = np.ones(len(y))
     for column in y.reshape(len(y), -1).T:
         classes, codes = np.unique(column, return_inverse=True)
-        sums = np.bincount(codes, weight, len(classes))
+        sums = np.bincount(codes, weight, len(classes)).astype(float)
         present = sums > 0
         shares = np.divide(
-            sums.sum(), present.sum() * sums, where=present, out=0 * sums
+            sums.sum(), present.sum() * sums, where=present, out=0.0 * sums
         )
         product *= shares[codes]
     return product

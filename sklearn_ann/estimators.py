@@ -47,7 +47,7 @@ from .assembly import (
 )
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target
-from .engine.losses import make_loss
+from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import Request, fit_networks
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
@@ -149,6 +149,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         architecture = make_architecture(self, rows.X.shape[1], rows.y.shape[1], target)
         plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
         model = self._unfitted_model(rows, target, plan, memory)
+        if memory and memory.kind != plan.kind:
+            memory = Memory(seed, None)  # another solver cannot use this one's state
         attributes = functools.partial(self._attributes, model, target)
         fits = list_fits(
             rows,
@@ -260,18 +262,23 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         self, rows: Rows, target: Target, plan: Plan, memory: Memory | None
     ) -> Model:
         """Return the model's units, with parameters still to come."""
-        scales = units(rows, self.standardize, target)
-        if memory is not None:
-            fitted = self._model
-            if (plan.architecture, target.loss) != (fitted.architecture, fitted.loss):
-                raise ValueError(
-                    "warm_start and partial_fit go on with the fitted network, so its "
-                    f"layers and loss must stay: {fitted.architecture} was fitted, "
-                    f"{plan.architecture} is asked for. Use warm_start=False to start "
-                    "anew."
-                )
-            scales = fitted.inputs, fitted.targets
-        return Model(plan.architecture, target.loss, *scales)
+        if memory is None:
+            scales = units(rows, self.standardize, target)
+            return Model(plan.architecture, target.loss, *scales)
+        fitted = self._model
+        loss = self._asked_loss(target)
+        if (plan.architecture, loss) != (fitted.architecture, fitted.loss):
+            raise ValueError(
+                "warm_start and partial_fit go on with the fitted network, so its "
+                f"layers and loss must stay: {fitted.architecture} with loss "
+                f"{fitted.loss.name!r} was fitted, {plan.architecture} with loss "
+                f"{loss.name!r} is asked for. Use warm_start=False to start anew."
+            )
+        return Model(plan.architecture, loss, fitted.inputs, fitted.targets)
+
+    def _asked_loss(self, target: Target) -> Loss:
+        """Return the loss that the parameters ask for now."""
+        return target.loss
 
     def _attributes(
         self, model: Model, target: Target, row: np.ndarray
@@ -310,8 +317,10 @@ class ANNRegressor(  # noqa: D101 - its docstring is made below
     __doc__ = documented(docstrings.REGRESSOR)
 
     def _learn_target(self, y: np.ndarray, classes: Any) -> RegressionTarget:
-        loss = make_loss(self.loss, quantile=self.quantile, delta=self.huber_delta)
-        return RegressionTarget(loss, 1 if y.ndim == 1 else y.shape[1])
+        return RegressionTarget(self._asked_loss(), 1 if y.ndim == 1 else y.shape[1])
+
+    def _asked_loss(self, target: Any = None) -> Loss:
+        return make_loss(self.loss, quantile=self.quantile, delta=self.huber_delta)
 
     def _public_attributes(self, target: RegressionTarget) -> dict[str, Any]:
         link = {"poisson": "exp", "gamma": "exp"}

@@ -41,7 +41,7 @@ class FittedNetworkMixin:
         self.fit_seconds_ = outcome.seconds
         vars(self).pop("_memory", None)
         if outcome.state is not None:
-            self._memory = Memory(seed, outcome.state)
+            self._memory = Memory(seed, outcome.state, plan.kind)
 
     @property
     def _parameters(self) -> Parameters:

@@ -115,7 +115,7 @@ class Model:
 
 
 def _writable(parameters: Parameters) -> Parameters:
-    """Copy parameters that PyTorch would warn of: joblib may map a model's read-only."""
+    """Copy parameters PyTorch would warn of: joblib may map a model read-only."""
     if parameters.weights[0].flags.writeable:
         return parameters
     skip = parameters.skip

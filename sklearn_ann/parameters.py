@@ -93,6 +93,11 @@ class Plan:
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Solver and dtype: a state left by one kind is of no use to another."""
+        return self.options.name, str(self.dtype)
+
 
 def hidden_layers(estimator: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Read hidden_layer_sizes and activation: one size, one name for each layer.

@@ -26,8 +26,8 @@ class Status(Enum):
 class Settings:
     """What shapes one network's training; the names are the estimators' own.
 
-    ``batch_size`` None is the full batch. ``alpha`` None or numbers as documented for
-    the estimators.
+    ``batch_size`` None is the full batch. Under ``early_stopping`` the validation score
+    decides when training ends and which parameters are kept; without, it is a record.
     """
 
     learning_rate_init: float = 0.001
@@ -114,7 +114,7 @@ class Record:
         Gradient norms by layer.
     best_loss, best_score : float
     best_row : ndarray of shape (P,) or None
-        Parameters of the best validation score.
+        Parameters of the best validation score, under early stopping.
     patience_used : int
         Epochs in a row without improvement.
     base_rate : float

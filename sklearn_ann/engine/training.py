@@ -159,7 +159,7 @@ class _Run:
                     with torch.inference_mode(False):  # the caller's own code
                         score = float(fit.validate(self._row(i)))
             record.scores.append(score)
-            if score > record.best_score:
+            if _stops_early(fit) and score > record.best_score:
                 parameters = (
                     stack.rows(stack.flat) if parameters is None else parameters
                 )
@@ -193,14 +193,15 @@ class _Run:
     def _out_of_patience(self, k: int) -> bool:
         """Count epochs without improvement by tol, as scikit-learn's MLP does."""
         fit, record = self.fits[k], self.records[k]
-        tol, watched = fit.settings.tol, _is_watched(fit)
-        if watched:
+        tol, early = fit.settings.tol, _stops_early(fit)
+        if early:
             improved = record.scores[-1] >= record.best_score + tol
-            record.best_score = max(record.best_score, record.scores[-1])
         else:
             improved = record.losses[-1] <= record.best_loss - tol
+        if _is_watched(fit):
+            record.best_score = max(record.best_score, record.scores[-1])
         record.best_loss = min(record.best_loss, record.losses[-1])
-        if not watched and self.options.name == "lbfgs":
+        if not early and self.options.name == "lbfgs":
             return False
         record.patience_used = 0 if improved else record.patience_used + 1
         if record.patience_used <= fit.settings.n_iter_no_change:
@@ -217,7 +218,7 @@ class _Run:
         if hook is None:
             return False
         score = record.scores[-1] if _is_watched(fit) else None
-        best = record.best_row if fit.settings.early_stopping else None
+        best = record.best_row if _stops_early(fit) else None
 
         def row() -> np.ndarray:
             """Return the parameters that the fit would keep if it stopped now."""
@@ -257,7 +258,7 @@ class _Run:
         if fit.keep_state:
             solver = None if status is Status.DIVERGED else self.solver.state(i)
             state = FitState(row, record, solver, *self.solver.generators(i))
-        if record.best_row is not None and _is_watched(fit):
+        if record.best_row is not None and _stops_early(fit):
             row = record.best_row
         elif status in (Status.CONVERGED, Status.MAX_ITER):
             row, exact = self.solver.polished(i, row)
@@ -268,6 +269,11 @@ class _Run:
 def _is_watched(fit: Fit) -> bool:
     """Whether the fit is scored after each epoch."""
     return fit.x_val is not None or fit.validate is not None
+
+
+def _stops_early(fit: Fit) -> bool:
+    """Whether the score decides when to stop and which parameters are kept."""
+    return fit.settings.early_stopping and _is_watched(fit)
 
 
 def _has_validation_loss(fit: Fit) -> bool:
