@@ -307,8 +307,15 @@ class QuasiNewton(Solver):
         assert not states or len(fits) == 1, "a resumed L-BFGS fit has its own stack"
         if states:
             self.lbfgs: LBFGS = copy.deepcopy(states[0]["lbfgs"])
+            self._restart_on_other_data()
         else:
             self.lbfgs = LBFGS(stack.rows(stack.flat))
+            self.lbfgs.start(self._evaluate)
+
+    def _restart_on_other_data(self) -> None:
+        """Forget a memory of other data or penalties: it is of another problem."""
+        f, g = self._evaluate(self.lbfgs.x)
+        if not (torch.equal(f, self.lbfgs.f) and torch.equal(g, self.lbfgs.g)):
             self.lbfgs.start(self._evaluate)
 
     def _prepare(self) -> None:
