@@ -27,7 +27,7 @@ LADDER = (
     ("engine.solvers",),
     ("engine.feeder", "engine.lbfgs", "engine.newton", "engine.optimizers"),
     ("engine.fit", "engine.losses", "engine.network"),
-    ("engine.layers", "engine.rows"),
+    ("engine.layers", "engine.locations", "engine.rows"),
     ("engine.device",),
 )
 RUNG = {module: rung for rung, modules in enumerate(LADDER) for module in modules}
