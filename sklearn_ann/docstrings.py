@@ -26,13 +26,14 @@ alpha : float or 'auto', default='auto'
     acts on the weights as trained, on standardised columns with ``standardize=True``.
     'auto' is 0 without hidden layer and 1e-4 otherwise.
 l1_ratio : float, default=0.0
-    Share of the penalty that is on absolute weights (twice alpha / 2 times their sum).
+    Share of the penalty that is on absolute weights: of alpha, this share times their
+    sum, and the rest times half the sum of squares.
 batch_size : int, 'auto' or 'full', default='auto'
     Rows of a step: 'auto' is ``min(200, n_samples)``; 'full' is all, in every step.
 learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle'}, \
 default='constant'
     How the rate changes from epoch to epoch, for every solver that takes steps.
-    'invscaling' divides by (rows seen) ** power_t, 'adaptive' by 5 whenever patience
+    'invscaling' divides by (rows seen + 1) ** power_t, 'adaptive' by 5 when patience
     runs out, until 1e-6; 'cosine' and 'one_cycle' span the max_iter epochs of a call.
 learning_rate_init : float, default=0.001
     The rate itself; the highest one of 'one_cycle'.
@@ -69,7 +70,7 @@ scoring : 'loss', str, callable or None, default='loss'
 beta_1, beta_2 : float, default=0.9 and 0.999
     Decay of the moments of 'adam' and 'adamw'.
 epsilon : float, default=1e-8
-    Added to the root of Adam's second moment.
+    Added to the root of Adam's second moment, after its correction for bias.
 n_iter_no_change : int, default=10
     Patience: epochs without improvement before training stops.
 max_fun : int, default=15000

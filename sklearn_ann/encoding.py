@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.multiclass import type_of_target
 
@@ -50,7 +49,7 @@ def weighted_scaling(
     Parameters
     ----------
     table : {ndarray, sparse array} of shape (n, columns)
-    rows : ndarray of int
+    rows : ndarray of int, increasing
         Rows that count.
     weight : ndarray of shape (len(rows),) or None
         Their weights.
@@ -59,16 +58,72 @@ def weighted_scaling(
     -------
     Scaling
         Constant columns have scale 1.
+
+    Notes
+    -----
+    In two passes, the second in units of each column's reach from its mean: neither
+    1e200 nor 1e-200 are a problem then, and a variance is never negative. (The weighted
+    one of scikit-learn's scaler is, by rounding, for constant sparse columns.)
     """
-    scaler = StandardScaler(with_mean=not sp.issparse(table))
+    total = float(len(rows)) if weight is None else weight.sum()
+    d = table.shape[1]
+    sums, low, high = np.zeros(d), np.full(d, np.inf), np.full(d, -np.inf)
+    for part, w in _weighted_parts(table, rows, weight):
+        sums += w @ part
+        low = np.minimum(low, _by_column(part.min(axis=0)))
+        high = np.maximum(high, _by_column(part.max(axis=0)))
+    mean = np.clip(sums / total, low, high)
+    reach = np.maximum(high - mean, mean - low)
+    # What varies by no more than rounding is constant.
+    constant = reach <= 10 * np.finfo(float).eps * np.maximum(np.abs(low), np.abs(high))
+    reach = np.where(constant, 1.0, reach)
+    squares = np.zeros(d)
+    for part, w in _weighted_parts(table, rows, weight):
+        squares += _weighted_squares(part, w, mean, reach)
+    scale = reach * np.sqrt(squares / total)
+    return Scaling(mean, np.where(constant | (scale == 0.0), 1.0, scale))
+
+
+def _weighted_parts(
+    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
+) -> Iterator[tuple[np.ndarray | sp.csr_array, np.ndarray]]:
+    """Yield the rows that count, some at a time, in float64, and their weights."""
+    every = len(rows) == table.shape[0]
     for chunk in row_chunks(len(rows), table.shape[1]):
-        part = table[rows[chunk]].astype(np.float64, copy=False)
-        scaler.partial_fit(
-            part, sample_weight=None if weight is None else weight[chunk]
-        )
-    return Scaling(
-        np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
-    )
+        part = table[chunk if every else rows[chunk]]
+        if sp.issparse(part):
+            part = part.astype(np.float64, copy=False)
+        else:  # in one order, so that sums are the same bit by bit for all layouts
+            part = np.ascontiguousarray(part, dtype=np.float64)
+        yield part, np.ones(part.shape[0]) if weight is None else weight[chunk]
+
+
+def _by_column(row: Any) -> np.ndarray:
+    return row.toarray().ravel() if sp.issparse(row) else row
+
+
+def _weighted_squares(
+    part: np.ndarray | sp.csr_array, w: np.ndarray, mean: np.ndarray, unit: np.ndarray
+) -> np.ndarray:
+    """Sum over rows of w ((x - mean) / unit)^2, by column."""
+    if not sp.issparse(part):
+        return w @ np.square((part - mean) / unit)
+    part = _canonical(part)
+    column, d = part.indices, len(mean)
+    row_weight = np.repeat(w, np.diff(part.indptr))
+    stored = row_weight * np.square((part.data - mean[column]) / unit[column])
+    # Where nothing is missing, a difference of sums would leave rounding behind.
+    missing = np.bincount(column, minlength=d) < part.shape[0]
+    zeros = np.where(missing, w.sum() - np.bincount(column, row_weight, d), 0.0)
+    return np.bincount(column, stored, d) + zeros * np.square(mean / unit)
+
+
+def _canonical(part: sp.csr_array) -> sp.csr_array:
+    """Return entries stored twice as their sum; the user's array stays as it is."""
+    if not part.has_canonical_format:
+        part = part.copy()
+        part.sum_duplicates()
+    return part
 
 
 def design_table(
@@ -167,7 +222,7 @@ class RegressionTarget:
                 "first fit."
             )
         self.loss.check(y)
-        return y.astype(np.float64, copy=False)
+        return np.ascontiguousarray(y, dtype=np.float64)
 
     def strata(self, y: np.ndarray) -> None:
         """Numbers have no classes."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -498,18 +499,36 @@ class ANNClassifier(  # noqa: D101 - its docstring is made below
             where every column is a probability of its own.
         """
         X = self._checked_X(X)
-        probability = self._model.predict(X)
         if self._target.kind != "binary":
-            return probability
+            return self._model.predict(X)
         if len(self.classes_) == 1:
-            return np.ones_like(probability)
-        return np.hstack([1.0 - probability, probability])
+            return np.ones((X.shape[0], 1))
+        # Both tails from the log odds: 1 - p would lose the small one.
+        odds = self._model.raw(X)
+        return expit(np.hstack([-odds, odds]))
 
     @answers_in_kind
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict logarithms of probabilities; shapes as in `predict_proba`."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        """Predict logarithms of probabilities, exact in the far tails too.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            As in `predict_proba`.
+        """
+        X = self._checked_X(X)
+        raw = self._model.raw(X)
+        if self._target.kind == "multiclass":
+            return log_softmax(raw, axis=1)
+        if self._target.kind == "multilabel":
+            return log_expit(raw)
+        if len(self.classes_) == 1:
+            return np.zeros_like(raw)
+        return log_expit(np.hstack([-raw, raw]))
 
     @answers_in_kind
     def predict(self, X: Any) -> np.ndarray:

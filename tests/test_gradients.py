@@ -24,7 +24,7 @@ from sklearn_ann.engine.losses import Loss
 from sklearn_ann.engine.network import Architecture, NetworkStack, forward
 from sklearn_ann.engine.optimizers import Penalty, clip_gradient_norms
 from sklearn_ann.engine.rows import row_set
-from sklearn_ann.engine.solvers import accumulate, mean_losses
+from sklearn_ann.engine.solvers import accumulate, full_batches, mean_losses
 
 # Two ways of computing one number in float64; what is seen is below 1e-13.
 ROUNDING = 1e-10
@@ -124,7 +124,7 @@ def engine(s: Setup):
                         )
                     ]
         gradient = stack.rows(stack.gradient).clone()
-        losses = mean_losses(stack, data, s.loss)
+        losses = mean_losses(stack, full_batches(stack, data), s.loss)
     return gradient, losses, masks if dropout else None, stack
 
 

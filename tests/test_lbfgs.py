@@ -428,12 +428,12 @@ def test_gradients_that_point_up_stall_in_place():
 def test_a_poor_memory_is_dropped_before_giving_up():
     problem = make("rosenbrock", 1)
     solver = solve(problem.evaluate, problem.start, 0.0, max_iter=6)
-    solver._S *= torch.nan
+    solver._memory.tensors[0] *= torch.nan
     before = solver.f
     solver.iterate(problem.evaluate)
     assert not solver.stalled.any()
     assert (solver.f < before).all()
-    assert solver._S.isfinite().all()
+    assert solver._memory.tensors[0].isfinite().all()
 
 
 def test_search_ends_at_a_cliff():

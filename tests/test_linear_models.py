@@ -511,3 +511,13 @@ def test_float32_arithmetic_is_what_it_says():
     fitted = regressor(dtype="float32").fit(X, y)
     expected = ols(X, y)[0]
     np.testing.assert_allclose(parameters(fitted)[:, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "logit" in n])
+def test_recorded_loss_is_the_likelihood(name):
+    case = CASES[name]
+    X, y = case.data()
+    fitted = clone(case.estimator).fit(X, y)
+    _, criterion = case.oracle(X, y)
+    np.testing.assert_allclose(2 * len(y) * fitted.loss_, criterion, rtol=RTOL)
+    assert fitted.gradient_norms_[-1] < 1e-10

@@ -89,7 +89,8 @@ def unlike(problem: Problem, k: int, solver: str, dropout: float) -> Fit:
     }
     if k % 2:
         asked["weight"] = torch.from_numpy(rng.uniform(0.1, 3.0, len(index)))
-    if k % 4 == 1:  # early stopping on rows of its own
+    if k % 4 == 1:  # scored on rows of its own, and every other time stopped by them
+        asked["early_stopping"] = k % 8 == 1
         held_out = torch.from_numpy(folds()[k % 5][: 50 + k])
         asked |= {"x_val": design(problem.X), "y_val": problem.y}
         asked |= {"index_val": held_out}
@@ -195,6 +196,7 @@ def test_sparse_tables(solver, options, dropout, centred):
             "batch_size": (16, 40, None)[k],
             "max_iter": 3 + k,
             "dropout": dropout * k / 3,
+            "early_stopping": k == 1,
         }
         held_out = {"y_val": problem.y, "index_val": torch.arange(30 * k, 30 * k + 30)}
         x = sparse_rows(X, shift if centred else None)

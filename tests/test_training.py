@@ -43,9 +43,10 @@ each_step = pytest.mark.parametrize(
 
 
 def held_out(problem, rows=slice(150, None)):
-    """Fields of a fit that is validated on the last rows of the table."""
+    """Ask for early stopping on the last rows of the table."""
     index = torch.arange(len(problem.X))[rows]
-    return {"x_val": design(problem.X), "y_val": problem.y, "index_val": index}
+    table = {"x_val": design(problem.X), "y_val": problem.y, "index_val": index}
+    return table | {"early_stopping": True}
 
 
 def loss_by_hand(problem, row, index=slice(None)):
@@ -236,23 +237,47 @@ def test_patience_on_a_validation_score(patience):
 @each_step
 def test_early_stopping_restores_the_best_weights(solver, options):
     problem = regression(hidden=(30,))
-    rows, hook = [], lambda epoch: rows.append(epoch.row())
-    fit = problem.fit(
-        *(0, np.arange(40)),
-        **held_out(problem),
-        batch_size=8,
-        max_iter=400,
-        n_iter_no_change=20,
-        learning_rate_init=0.02,
-        on_epoch=hook,
-    )
-    outcome = problem.alone(fit, solver, **options)
+
+    def trained(early_stopping, max_iter):
+        rows = []
+        fit = problem.fit(
+            *(0, np.arange(40)),
+            **held_out(problem) | {"early_stopping": early_stopping},
+            batch_size=8,
+            max_iter=max_iter,
+            n_iter_no_change=20 if early_stopping else np.inf,
+            learning_rate_init=0.02,
+            on_epoch=lambda epoch: rows.append(epoch.row()),
+        )
+        return problem.alone(fit, solver, **options), rows
+
+    outcome, kept = trained(True, 400)
+    _, rows = trained(False, outcome.n_iter)  # the same epochs, as they came
     scores = outcome.record.scores
     by_hand = [-loss_by_hand(problem, row, slice(150, None)) for row in rows]
     np.testing.assert_allclose(scores, by_hand, ROUNDING)
     best = int(np.argmax(scores))
     assert best < len(scores) - 5  # it did get worse afterwards
     np.testing.assert_array_equal(outcome.row, rows[best])
+    # A hook is shown what would be kept if training ended there.
+    for epoch, row in enumerate(kept, start=1):
+        np.testing.assert_array_equal(row, rows[int(np.argmax(scores[:epoch]))])
+
+
+@each_solver
+def test_without_early_stopping_the_score_is_a_record(solver, options):
+    """Neither the end nor the parameters depend on it."""
+    problem = regression(hidden=(30,))
+    asked = {"batch_size": 8, "max_iter": 60, "tol": 1e-3, "n_iter_no_change": 5}
+    asked |= {"index": np.arange(40), "learning_rate_init": 0.02}
+    plain = problem.alone(problem.fit(**asked), solver, **options)
+    fit = problem.fit(**asked, **held_out(problem) | {"early_stopping": False})
+    outcome = problem.alone(fit, solver, **options)
+    np.testing.assert_array_equal(outcome.row, plain.row)
+    assert outcome.record.losses == plain.record.losses
+    assert outcome.status is plain.status
+    assert len(outcome.record.scores) == outcome.n_iter
+    assert outcome.record.best_score == max(outcome.record.scores)
 
 
 def test_validation_rows_may_be_weighted():
@@ -273,7 +298,9 @@ def test_a_scorer_in_place_of_the_validation_loss():
         rows.append(row)
         return -abs(len(rows) - 3.0)
 
-    fit = problem.fit(batch_size=32, max_iter=6, validate=third_is_best)
+    fit = problem.fit(
+        batch_size=32, max_iter=6, validate=third_is_best, early_stopping=True
+    )
     outcome = problem.alone(fit)
     assert outcome.record.scores == [-2.0, -1.0, 0.0, -1.0, -2.0, -3.0]
     np.testing.assert_array_equal(outcome.row, rows[2])

@@ -6,6 +6,10 @@ The tensors of all K problems are worked on together; the decisions of the line
 searches are plain Python numbers, one `_Search` per problem. No sum ever runs over
 K, so a problem takes the same path in a stack as alone, whatever its neighbours do.
 
+Small problems cost calls, not arithmetic. Hence buffers and views of them are made
+once, and on the CPU all but the products is left to NumPy, on views of the same memory:
+its calls cost half of torch's, its results are the same to the bit.
+
 References
 ----------
 Byrd, Nocedal, Schnabel (1994), Representations of quasi-Newton matrices and their
@@ -20,8 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +39,7 @@ EXPANSION = 4.0  # growth of the step while no upper end is known
 MARGIN = 0.1  # interpolated steps keep this share of the bracket from its ends
 SHRINKAGE = 0.66  # a bracket that stays above this share of its width is halved next
 LEAST_GAMMA = 2.0**-52  # least s'y / y'y of a pair worth keeping
+MOST_IN_NUMPY = 2**15  # elements of x; with more, torch starts to use its threads
 
 
 class LBFGS:
@@ -50,8 +56,12 @@ class LBFGS:
 
     Attributes
     ----------
-    x, f, g : Tensor
-        Shapes (K, P), (K,), (K, P). Current points, values and gradients.
+    x, g : Tensor
+        Shape (K, P). Current points and gradients.
+    values : list of float
+        Current values, one per problem; `f` is the same as a Tensor of shape (K,).
+    evaluations : list of int
+        Evaluations that each problem has used; as a Tensor, `n_evaluations`.
     stalled : Tensor
         Shape (K,), bool. No lower point was found, not even along the gradient, or
         f or g is not finite at the start. Stalled problems are finished.
@@ -75,20 +85,28 @@ class LBFGS:
     def __init__(self, x: Tensor, *, memory: int = 10, max_search: int = 30) -> None:
         assert x.ndim == 2 and memory >= 1, f"{x.shape=}, {memory=}"
         K, P = x.shape
-        self.x = x.clone()
-        self.f = x.new_full((K,), math.nan)
-        self.g = x.new_zeros(K, P)
+        self.values = [math.nan] * K
+        self.evaluations = [0] * K
         self.stalled = x.new_zeros(K, dtype=torch.bool)
         self.finished = x.new_zeros(K, dtype=torch.bool)
         self.max_search = max_search
-        self._evaluations = [0] * K
-        # A ring of m slots for pairs. A slot of zeros is unused: it adds nothing below.
-        self._slot = 0
-        self._S = x.new_zeros(K, memory, P)  # steps s
-        self._Y = x.new_zeros(K, memory, P)  # gradient changes, divided: y / s'y
-        self._rho = x.new_zeros(K, 1, memory)  # 1 / s'y
-        self._T = x.new_zeros(K, memory, memory)  # inverse of U', U_ij = s_i'y_j, i<=j
-        self._gamma = x.new_ones(K)  # the inverse Hessian starts as gamma I
+        self._maxima: list[float] | None = None
+        sizes = (memory, P), (memory, P), (memory,), (memory, memory), (1,)
+        self._memory = _Memory(0, *(x.new_zeros(K, *size) for size in sizes))
+        self._here = _Point(x.clone(), torch.zeros_like(x))
+
+    @property
+    def x(self) -> Tensor:  # noqa: D102
+        return self._here.x
+
+    @property
+    def g(self) -> Tensor:  # noqa: D102
+        return self._here.g
+
+    @property
+    def f(self) -> Tensor:
+        """Current values, shape (K,)."""
+        return self.x.new_tensor(self.values)
 
     @property
     def gradient_max(self) -> Tensor:
@@ -96,18 +114,26 @@ class LBFGS:
         return self.g.abs().amax(-1)
 
     @property
+    def gradient_maxima(self) -> list[float]:
+        """The same as a list; worked out once an iteration."""
+        if self._maxima is None:
+            self._maxima = self.gradient_max.tolist()
+        return self._maxima
+
+    @property
     def n_evaluations(self) -> Tensor:
         """Evaluations that each problem has used, shape (K,), int64."""
-        return torch.tensor(self._evaluations, device=self.x.device)
+        return torch.tensor(self.evaluations, device=self.x.device)
 
     def start(self, evaluate: Evaluate) -> None:
         """Evaluate at x and forget everything else."""
         f, g = evaluate(self.x)
-        self.f, self.g = f.clone(), g.clone()
-        self._evaluations = [1] * len(f)
-        self.stalled = ~(self.f.isfinite() & self.g.isfinite().all(-1))
+        self.g.copy_(g)
+        self.values, self._maxima = f.tolist(), None
+        self.evaluations = [1] * len(self.values)
+        self.stalled = ~(f.isfinite() & self.g.isfinite().all(-1))
         self.finished = self.stalled.clone()
-        self._forget(torch.ones_like(self.stalled))
+        self._memory.forget(torch.ones_like(self.stalled), self.g)
 
     def finish(self, mask: Tensor) -> None:
         """Leave the problems in mask, shape (K,) bool, as they are from now on."""
@@ -115,10 +141,12 @@ class LBFGS:
 
     def select(self, keep: Tensor) -> None:
         """Keep only the problems with the indices keep, shape (new K,) int64."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value.index_select(0, keep))
-        self._evaluations = [self._evaluations[k] for k in keep.tolist()]
+        kept = keep.tolist()
+        self.values = [self.values[k] for k in kept]
+        self.evaluations = [self.evaluations[k] for k in kept]
+        self.stalled, self.finished = self.stalled[keep], self.finished[keep]
+        self._here = _Point(self.x.index_select(0, keep), self.g.index_select(0, keep))
+        self._memory, self._maxima = self._memory.select(keep), None
 
     def iterate(self, evaluate: Evaluate) -> None:
         """Move every unfinished problem to a lower point, or mark it as stalled.
@@ -126,104 +154,205 @@ class LBFGS:
         All K problems are passed to each evaluation. What comes back for finished
         problems, or for those whose step is already accepted, is ignored.
         """
-        x, g = self.x, self.g
         rows = {k for k, done in enumerate(self.finished.tolist()) if not done}
+        if not rows:
+            return
+        before, self._maxima = self._here, None
         rows = self._search(evaluate, rows)
         if rows:  # a poor memory may be to blame: once more, along the gradient
-            self._forget(self._mask(rows))
+            self._memory.forget(self._mask(rows), self.g)
             rows = self._search(evaluate, rows)
         if rows:
             self.stalled = self.stalled | self._mask(rows)
             self.finish(self.stalled)
-        self._remember(x, g)
+        self._memory.add(before, self._here)
 
     def _search(self, evaluate: Evaluate, rows: set[int]) -> set[int]:
-        """Go down from x in the problems rows; return those that found no way down."""
-        x, d = self.x, self._direction()
-        values, slopes = self.f.tolist(), _dot(self.g, d).tolist()
-        eps = torch.finfo(x.dtype).eps
-        searches = {k: _Search(values[k], slopes[k], eps) for k in rows}
-        searches = {k: s for k, s in searches.items() if s.is_downhill()}
-        steps = [[0.0] for _ in values]
-        if len(searches) < len(steps):  # d may be nan there, and 0 * nan is nan
-            d = d.where(self._mask(searches)[:, None], 0.0)
+        """Go down in the problems rows; return those that found no way down."""
+        memory, start = self._memory, self._here
+        searches = self._begin(rows)
+        steps = [1.0] * len(self.values)
         failed = rows
         for _ in range(self.max_search):
             if not searches:
                 break
             for k, search in searches.items():
-                steps[k][0] = search.step
-                self._evaluations[k] += 1
-            point = torch.addcmul(x, d, x.new_tensor(steps))
-            f, g = evaluate(point)
-            values, slopes = f.tolist(), _dot(g, d).tolist()
+                steps[k] = search.step
+                self.evaluations[k] += 1
+            x = memory.step(start.x, steps)
+            f, g = evaluate(x)
+            trial = _Point(x, g.clone())
+            values, slopes = f.tolist(), memory.slopes(trial)
             lower = {k for k, s in searches.items() if s.tell(values[k], slopes[k])}
-            self._take(lower, point, f, g)
+            self._take(lower, trial, values)
             failed = failed - lower
             searches = {k: s for k, s in searches.items() if not s.done}
         return failed
 
-    def _take(self, rows: set[int], x: Tensor, f: Tensor, g: Tensor) -> None:
-        """Make x, f, g the current ones of the problems rows."""
-        if len(rows) == len(self._evaluations):
-            self.x, self.f, self.g = x, f.clone(), g.clone()
-        elif rows:
-            mask = self._mask(rows)
-            self.f = f.where(mask, self.f)
-            self.x = x.where(mask[:, None], self.x)
-            self.g = g.where(mask[:, None], self.g)
+    def _begin(self, rows: set[int]) -> dict[int, _Search]:
+        """Start the searches of those of the problems rows that can go down."""
+        memory, values, eps = self._memory, self.values, self._memory.eps
+        memory.direct(self._here)
+        slopes = memory.slopes(self._here)
+        searches = {k: _Search(values[k], slopes[k], eps) for k in rows}
+        searches = {k: s for k, s in searches.items() if s.is_downhill()}
+        if len(searches) < len(values):  # the direction may be nan there
+            memory.d.masked_fill_(~self._mask(searches)[:, None], 0.0)
+        return searches
 
-    def _direction(self) -> Tensor:
-        """Minus the inverse Hessian's approximation times g, shape (K, P).
+    def _take(self, rows: set[int], trial: _Point, values: list[float]) -> None:
+        """Make the trial the current point of the problems rows."""
+        here, last = self._here, self.values
+        if len(rows) == len(last):
+            self._here, self.values = trial, values
+        elif rows:
+            mask = self._mask(rows)[:, None]
+            x, g = trial.x.where(mask, here.x), trial.g.where(mask, here.g)
+            self._here = _Point(x, g)
+            self.values = [(values if k in rows else last)[k] for k in range(len(last))]
+
+    def _mask(self, rows: Container[int]) -> Tensor:
+        """Shape (K,), True in rows."""
+        flags = [k in rows for k in range(len(self.values))]
+        return self.finished.new_tensor(flags)
+
+
+_quiet = np.errstate(all="ignore")  # what is not finite is found by its effects
+
+
+def _library(x: Tensor) -> Any:
+    """Return the module for all but the products, by the size of x, shape (K, P)."""
+    return np if x.is_cpu and x.numel() <= MOST_IN_NUMPY else torch
+
+
+def _view(part: Tensor, library: Any) -> Any:
+    """Return a part, of shape (K, ...), as what the library works on."""
+    return part.numpy() if library is np else part
+
+
+class _Point:
+    """x and g, both (K, P), with views of g: as the library wants it, as (K, 1, P)."""
+
+    def __init__(self, x: Tensor, g: Tensor) -> None:
+        self.x, self.g = x, g
+        self.g_view, self.g_row = _view(g, _library(g)), g[:, None]
+
+    def __reduce__(self) -> tuple:
+        return _Point, (self.x, self.g)
+
+
+class _Memory:
+    """Approximate inverse Hessians, from a ring of m slots for pairs s, y.
+
+    S (K, m, P) holds the steps s; Y (K, m, P) the gradient changes, divided: y / s'y;
+    rho (K, m) the 1 / s'y; T (K, m, m) the inverse of U', U_ij = s_i'y_j, i <= j.
+    A slot of zeros is unused: it adds nothing to the products. The inverse Hessian
+    starts as gamma I, gamma (K, 1). d (K, P) is the newest direction.
+    """
+
+    def __init__(self, slot: int, *tensors: Tensor) -> None:
+        self.slot, self.tensors = slot, tensors
+        S, Y, rho, T, gamma = tensors
+        K, m, P = S.shape
+        self.library = library = _library(S[:, 0])
+        self.eps = torch.finfo(S.dtype).eps
+        a, b, q, d, slope, ratio = (S.new_empty(K, 1, n) for n in (m, m, P, P, 1, 1))
+        self.d, self.slope, self.ratio = d[:, 0], slope[:, 0, 0], ratio[:, 0, 0]
+        self.products = S, S.mT, Y, Y.mT, T, T.mT, a, b, q, d, d.mT, slope, ratio
+        parts = rho, gamma, *(part[:, 0] for part in (a, b, q, d, ratio))
+        self.views = [_view(part, library) for part in parts]
+        self.slots = []
+        for j in range(m):
+            parts = Y[:, j], a[:, 0, j : j + 1], rho[:, j : j + 1]
+            parts += T[:, :, j], T[:, j], T[:, j, j]
+            views = [_view(part, library) for part in parts]
+            self.slots.append((S[:, j], Y[:, j, None], Y[:, j, :, None], *views))
+
+    def __reduce__(self) -> tuple:
+        return _Memory, (self.slot, *self.tensors)
+
+    def select(self, keep: Tensor) -> _Memory:
+        return _Memory(self.slot, *(a.index_select(0, keep) for a in self.tensors))
+
+    @_quiet
+    def direct(self, point: _Point) -> None:
+        """Set d to minus the inverse Hessian times g.
 
         The two loops of L-BFGS as products with whole blocks (Byrd et al., theorem 2.2,
         with R = U D and Y divided by s'y): `a = U^-1 S g`, `q = gamma (g - Y' a)`,
         `b = U'^-1 (rho a - Y q)`, `H g = q + S' b`.
         """
-        g, S, Y, T = self.g.unsqueeze(1), self._S, self._Y, self._T  # g (K, 1, P)
-        a = torch.bmm(torch.bmm(g, S.mT), T)  # (K, 1, m)
-        q = torch.baddbmm(g, a, Y, alpha=-1) * self._gamma[:, None, None]  # (K, 1, P)
-        b = torch.bmm(torch.baddbmm(self._rho * a, q, Y.mT, alpha=-1), T.mT)
-        return torch.baddbmm(q, b, S, beta=-1, alpha=-1).squeeze(1)
+        library = self.library
+        S, S_t, Y, Y_t, T, T_t, a, b, q, d, *_ = self.products
+        rho, gamma, a_view, b_view, q_view, d_view, _ = self.views
+        torch.bmm(point.g_row, S_t, out=b)
+        torch.bmm(b, T, out=a)
+        torch.bmm(a, Y, out=q)
+        library.subtract(point.g_view, q_view, out=q_view)
+        library.multiply(q_view, gamma, out=q_view)
+        torch.bmm(q, Y_t, out=b)
+        library.multiply(rho, a_view, out=a_view)
+        library.subtract(b_view, a_view, out=a_view)
+        torch.bmm(a, T_t, out=b)  # minus the b above
+        torch.bmm(b, S, out=d)
+        library.subtract(d_view, q_view, out=d_view)
 
-    def _remember(self, x: Tensor, g: Tensor) -> None:
-        """Put the way from x, g, both (K, P), in place of the oldest pairs."""
-        j, T = self._slot, self._T
-        s, y = self._S.select(1, j), self._Y.select(1, j)
-        torch.sub(self.x, x, out=s)
-        torch.sub(self.g, g, out=y)
-        Sy = torch.bmm(y.unsqueeze(1), self._S.mT)  # (K, 1, m)
-        sy = Sy.select(2, j)  # (K, 1)
-        rho, gamma = sy.reciprocal(), sy.squeeze(1) / _dot(y, y)
-        if not all(v > LEAST_GAMMA for v in gamma.tolist()):  # false for nan
-            # H would not stay positive definite: leave the slot unused.
-            drop = ~(gamma > LEAST_GAMMA)
-            gamma = self._gamma.where(drop, gamma)
-            for unused in (rho, s, y):
-                unused.masked_fill_(drop[:, None], 0.0)
-        self._gamma = gamma
-        self._rho.select(2, j).copy_(rho)
-        y.mul_(rho)
+    def slopes(self, point: _Point) -> list[float]:
+        """Products of the gradients and d."""
+        *_, d_column, slope, _ = self.products
+        torch.bmm(point.g_row, d_column, out=slope)
+        return self.slope.tolist()
+
+    def step(self, x: Tensor, steps: list[float]) -> Tensor:
+        """Return x + steps * d."""
+        if steps.count(1.0) == len(steps):  # as nearly always
+            return x + self.d
+        return x + self.d * x.new_tensor(steps)[:, None]
+
+    @_quiet
+    def add(self, start: _Point, end: _Point) -> None:
+        """Put the way from start to end in place of the oldest pairs."""
+        library, j = self.library, self.slot
+        _, S_t, _, _, T, _, Sy, row, *_, yy = self.products
+        _, gamma, _, row_view, _, _, ratio = self.views
+        s, y_row, y_column, y, sy, rho, T_column, T_row, T_corner = self.slots[j]
+        torch.sub(end.x, start.x, out=s)
+        library.subtract(end.g_view, start.g_view, out=y)
+        torch.bmm(y_row, S_t, out=Sy)
+        torch.bmm(y_row, y_column, out=yy)
+        library.divide(sy, ratio, out=ratio)
+        library.reciprocal(sy, out=rho)
+        if not all(v > LEAST_GAMMA for v in self.ratio.tolist()):  # false for nan
+            self._drop(j)
+        gamma[...] = ratio
+        library.multiply(y, rho, out=y)
         # The oldest pair is the first row and column of U; the rest stays a triangle,
         # as does its inverse. The new pair is the last column, (S y, 1): that of the
         # inverse is (-U^-1 S y, 1), a row of T.
-        T.select(2, j).zero_()
-        T.select(1, j).copy_(torch.bmm(Sy, T).squeeze(1) * -rho)
-        T[:, j, j] = 1.0
-        self._slot = (j + 1) % T.shape[1]
+        T_column[...] = 0.0
+        torch.bmm(Sy, T, out=row)
+        library.multiply(row_view, rho, out=row_view)
+        library.negative(row_view, out=T_row)
+        T_corner[...] = 1.0
+        self.slot = (j + 1) % len(self.slots)
 
-    def _forget(self, mask: Tensor) -> None:
-        """Clear the memories in mask; the next step is along the gradient."""
-        for memory in (self._S, self._Y, self._rho, self._T):
+    def _drop(self, j: int) -> None:
+        """Leave slot j unused where H would not stay positive definite."""
+        S, Y, rho, _, gamma = self.tensors
+        drop = ~(self.ratio > LEAST_GAMMA)
+        self.ratio.copy_(gamma[:, 0].where(drop, self.ratio))
+        rho[:, j].masked_fill_(drop, 0.0)
+        for unused in (S[:, j], Y[:, j]):
+            unused.masked_fill_(drop[:, None], 0.0)
+
+    def forget(self, mask: Tensor, g: Tensor) -> None:
+        """Clear all in mask, shape (K,); the next step is along the gradient."""
+        *memories, gamma = self.tensors
+        for memory in memories:
             memory[mask] = 0.0
         # With no curvature known, a step of at most unit length.
-        length = torch.linalg.vector_norm(self.g, dim=-1).clamp(min=1.0)
-        self._gamma = length.reciprocal().where(mask, self._gamma)
-
-    def _mask(self, rows: Container[int]) -> Tensor:
-        """Shape (K,), True in rows."""
-        flags = [k in rows for k in range(len(self._evaluations))]
-        return self.finished.new_tensor(flags)
+        length = torch.linalg.vector_norm(g, dim=-1).clamp(min=1.0)
+        gamma[mask] = length.reciprocal()[mask, None]
 
 
 class _Trial(NamedTuple):
@@ -313,9 +442,3 @@ def _minimum_between(a: _Trial, b: _Trial, noise: float) -> float:
     root = math.sqrt(square)
     below = bend + 2 * root
     return b.step - width * (b.slope + root - c) / below if below else math.nan
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Products row by row: a, b (K, P) -> (K,)."""
-    product: Tensor = torch.linalg.vecdot(a, b)
-    return product

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from .rows import RowSet
 # L-BFGS ends when an iteration gains less than this share of the objective: the
 # default of the Fortran code behind scipy's L-BFGS-B (factr = 1e7).
 RELATIVE_GAIN = 1e7 * np.finfo(float).eps
+# A smaller tol asks for more than that: the objective is flat to second order, so its
+# gain goes with the square of the gradient, with room to spare.
+GAIN_TO_TOL = 1e-4
 # Newton's polish is worth at most this much work (rows x Hessian numbers).
 MOST_NEWTON_WORK = 1e11
 
@@ -42,9 +46,13 @@ def _widest(stack: NetworkStack) -> int:
     return max(stack.architecture.sizes)
 
 
-def mean_losses(stack: NetworkStack, rows: RowSet, loss: Loss) -> Tensor:
-    """Weighted mean loss of each network on its rows, without penalty, (K,)."""
-    feeder = Feeder(rows, rows.n, stack.architecture.n_outputs, _widest(stack))
+def full_batches(stack: NetworkStack, rows: RowSet) -> Feeder:
+    """Feed all rows of each network at once, or chunk by chunk."""
+    return Feeder(rows, rows.n, stack.architecture.n_outputs, _widest(stack))
+
+
+def mean_losses(stack: NetworkStack, feeder: Feeder, loss: Loss) -> Tensor:
+    """Weighted mean loss of each network on all its rows, without penalty, (K,)."""
     total = torch.zeros(stack.K, dtype=stack.flat.dtype, device=stack.flat.device)
     for block in feeder.epoch(None):
         forward = stack.at(block.b).forward
@@ -60,6 +68,26 @@ def _recorded(block: Block, loss: Loss) -> Tensor:
     if n < block.T:
         raw, y = raw[:n], y[:n]
     return block.record(loss.values(raw, y))
+
+
+@dataclass(frozen=True, slots=True)
+class Polish:
+    """A fit's exact end.
+
+    Attributes
+    ----------
+    row : ndarray of shape (P,)
+    exact : bool
+        Whether nothing was left to gain.
+    loss : float
+    norms : ndarray of shape (layers,)
+        Gradient norm.
+    """
+
+    row: np.ndarray
+    exact: bool
+    loss: float
+    norms: np.ndarray
 
 
 class Solver:
@@ -127,9 +155,9 @@ class Solver:
         """Say of each network whether the solver itself is done with it."""
         return [None] * self.stack.K
 
-    def polished(self, i: int, row: np.ndarray) -> tuple[np.ndarray, bool]:
+    def polished(self, i: int, row: np.ndarray) -> Polish | None:
         """Improve on a network's last parameters, if that can be done exactly."""
-        return row, False
+        return None
 
 
 class Descent(Solver):
@@ -319,10 +347,7 @@ class QuasiNewton(Solver):
             self.lbfgs.start(self._evaluate)
 
     def _prepare(self) -> None:
-        architecture = self.stack.architecture
-        self.feeder = Feeder(
-            self.rows, self.rows.n, architecture.n_outputs, _widest(self.stack)
-        )
+        self.feeder = full_batches(self.stack, self.rows)
 
     def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Objective (K,) and gradient (K, P) at parameters (K, P)."""
@@ -370,34 +395,39 @@ class QuasiNewton(Solver):
         tol: float,
     ) -> Status | None:
         gain = (before - now) / max(abs(before), abs(now), 1.0)
-        if slope <= tol or gain <= RELATIVE_GAIN or stalled:
+        if slope <= tol or gain <= min(RELATIVE_GAIN, GAIN_TO_TOL * tol) or stalled:
             return Status.CONVERGED
         return Status.MAX_ITER if n_evaluations >= self.options.max_fun else None
 
-    def polished(self, i: int, row: np.ndarray) -> tuple[np.ndarray, bool]:
+    def polished(self, i: int, row: np.ndarray) -> Polish | None:
         """End a regression by Newton's method: exact coefficients."""
         if not self._can_be_polished(i):
-            return row, False
-        rows, settings = self.rows, self.settings[i]
-        total = float(rows.totals[i])
+            return None
+        problem = self._regression(i)
+        shape = self.stack.architecture.block_shapes[0]
+        start = torch.from_numpy(row.astype(np.float64)).view(shape)
+        block, exact = newton(problem, start)
+        loss, gradient = problem.gradient(block)
+        if not math.isfinite(loss + float(block.sum())):
+            return None
+        found = block.reshape(-1).numpy().astype(row.dtype)
+        return Polish(found, exact, loss, np.array([float(gradient.norm())]))
+
+    def _regression(self, i: int) -> Regression:
+        """Return the i-th network, which has no hidden layer, on its own rows."""
+        rows, total = self.rows, float(self.rows.totals[i])
         weight = (
             torch.ones(len(rows.index[i])) if rows.weight is None else rows.weight[i]
         )
-        problem = Regression(
+        return Regression(
             rows.x,
             None if rows.shift is None else rows.shift[i].cpu().double(),
             rows.y,
             rows.index[i],
             weight.cpu().double() / total,
             self.loss,
-            settings.alpha / total,
+            self.settings[i].alpha / total,
         )
-        shape = self.stack.architecture.block_shapes[0]
-        start = torch.from_numpy(row.astype(np.float64)).view(shape)
-        block, exact = newton(problem, start)
-        if not torch.isfinite(block).all():
-            return row, False
-        return block.reshape(-1).numpy().astype(row.dtype), exact
 
     def _can_be_polished(self, i: int) -> bool:
         architecture = self.stack.architecture

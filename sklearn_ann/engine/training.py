@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from .device import threads, threads_for
+from .feeder import Feeder
 from .fit import Epoch, Fit, FitState, Outcome, Record, Status
 from .losses import Loss
 from .network import Architecture, NetworkStack
 from .optimizers import SolverOptions
 from .rows import Part, RowSet, row_set
-from .solvers import Descent, QuasiNewton, mean_losses
+from .solvers import Descent, QuasiNewton, full_batches, mean_losses
 
 # The "adaptive" schedule divides the rate by this, down to the floor below.
 ADAPTIVE_DIVISOR, ADAPTIVE_FLOOR = 5.0, 1e-6
@@ -85,6 +86,7 @@ class _Run:
         self.done_before = [len(r.losses) for r in self.records]
         rows = _training_rows(fits, device, dtype)
         self.validation = _validation_rows(fits, device, dtype)
+        self._scored: Feeder | None = None  # validation rows of those still here
         starts = np.stack([f.state.row if f.state else f.start for f in fits])
         stack = NetworkStack(
             architecture, torch.from_numpy(starts).to(device=device, dtype=dtype)
@@ -144,9 +146,11 @@ class _Run:
         stack = self.stack
         scores = [-np.inf] * stack.K
         if any(_has_validation_loss(self.fits[k]) for k in self.alive):
-            assert self.validation is not None
-            rows = self.validation.select(self.alive)
-            scores = (-mean_losses(stack, rows, self.loss)).tolist()
+            if self._scored is None:
+                assert self.validation is not None
+                rows = self.validation.select(self.alive)
+                self._scored = full_batches(stack, rows)
+            scores = (-mean_losses(stack, self._scored, self.loss)).tolist()
         parameters: Tensor | None = None
         for i, k in enumerate(self.alive):
             fit, record = self.fits[k], self.records[k]
@@ -239,14 +243,14 @@ class _Run:
         self, leaving: list[int], statuses: list[Status | None], before: Tensor
     ) -> None:
         """Take finished networks out of the stack."""
-        earlier = self.stack.rows(before)
+        earlier, last = (self.stack.rows(flat) for flat in (before, self.stack.flat))
         for i in leaving:
             k, status = self.alive[i], statuses[i]
             assert status is not None
-            row = self._row(i)
-            if status is Status.DIVERGED:
-                row = earlier[i].cpu().numpy().copy()
+            rows = earlier if status is Status.DIVERGED else last
+            row = rows[i].cpu().numpy().copy()
             self.outcomes[k] = self._outcome(i, k, row, status)
+        self._scored = None
         stay = [i for i in range(len(self.alive)) if i not in set(leaving)]
         self.alive = [self.alive[i] for i in stay]
         if stay:
@@ -261,9 +265,21 @@ class _Run:
         if record.best_row is not None and _stops_early(fit):
             row = record.best_row
         elif status in (Status.CONVERGED, Status.MAX_ITER):
-            row, exact = self.solver.polished(i, row)
-            status = Status.CONVERGED if exact else status
+            row, status = self._polished(i, k, row, status)
         return Outcome(row, status, len(record.losses), record, self.seconds[k], state)
+
+    def _polished(
+        self, i: int, k: int, row: np.ndarray, status: Status
+    ) -> tuple[np.ndarray, Status]:
+        """End exactly where that is possible; the record's last line follows."""
+        polish = self.solver.polished(i, row)
+        if polish is None:
+            return row, status
+        record = self.records[k]
+        record.losses[-1] = polish.loss
+        record.best_loss = min(record.best_loss, polish.loss)
+        record.norms[-1] = polish.norms
+        return polish.row, Status.CONVERGED if polish.exact else status
 
 
 def _is_watched(fit: Fit) -> bool:
