@@ -16,6 +16,14 @@ from sklearn_ann.engine.rows import SparseRows
 from sklearn_ann.engine.training import train
 
 CPU = torch.device("cpu")
+# solver, options: all that a step can be, and L-BFGS.
+SOLVERS: dict[str, tuple[str, dict]] = {
+    "sgd-plain": ("sgd", {"nesterovs_momentum": False}),
+    "sgd-nesterov": ("sgd", {}),
+    "adam": ("adam", {}),
+    "adamw": ("adamw", {}),
+    "lbfgs": ("lbfgs", {}),
+}
 # No early end: training takes all its epochs, unless a test says otherwise.
 PATIENT = Settings(tol=0.0, n_iter_no_change=np.inf)
 
@@ -109,3 +117,10 @@ def regression(
     activations = (activation,) * len(hidden)
     architecture = Architecture(3, hidden, outputs, activations, linear_skip)
     return Problem(X, torch.from_numpy(y), architecture, make_loss("squared_error"))
+
+
+def held_out(problem: Problem, first: int = 150) -> dict:
+    """Ask for early stopping on the last rows of the table."""
+    index = torch.arange(first, len(problem.X))
+    table = {"x_val": design(problem.X), "y_val": problem.y, "index_val": index}
+    return table | {"early_stopping": True}

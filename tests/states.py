@@ -33,8 +33,11 @@ def described(value: Any) -> Any:
 
 
 def _parts(value: Any) -> dict[str, Any]:
-    if type(value).__module__.startswith("sklearn_ann"):
-        slots = [s for c in type(value).__mro__ for s in getattr(c, "__slots__", ())]
-        named = {name: getattr(value, name) for name in slots if name != "__weakref__"}
-        return named | getattr(value, "__dict__", {})
-    return {"itself": repr(value)}
+    kind = type(value)
+    if not kind.__module__.startswith("sklearn_ann"):
+        return {"itself": repr(value)}
+    if kind.__reduce__ is not object.__reduce__:  # it says itself what it is made of
+        return {"made from": list(value.__reduce__()[1])}
+    slots = [s for c in kind.__mro__ for s in getattr(c, "__slots__", ())]
+    named = {name: getattr(value, name) for name in slots if name != "__weakref__"}
+    return named | getattr(value, "__dict__", {})

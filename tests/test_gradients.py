@@ -218,8 +218,13 @@ def test_pieces_add_up(monkeypatch, counts, weighted, dropout, activation):
     monkeypatch.setattr(feeder_module, "CHUNK_NUMBERS", 1)
     rng = np.random.default_rng(2)
     weight = torch.from_numpy(rng.uniform(0.1, 3.0, size=(3, 300)))
+    case = CASES["squared_error-3"]
     s = setup(
-        *(CASES["squared_error-3"], activation, 2, 3, True),
+        case,
+        activation,
+        depth=2,
+        K=3,
+        skip=True,
         n=300,
         counts=counts,
         weight=weight if weighted else None,

@@ -13,6 +13,7 @@ from scipy import optimize
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from sklearn_ann.engine import lbfgs
 from sklearn_ann.engine.lbfgs import LBFGS, Evaluate
 
 N_EVALUATIONS_RATIO = 1.5  # at most, relative to SciPy
@@ -250,7 +251,50 @@ def test_as_few_evaluations_as_scipy(name, tolerance):
     assert ours <= N_EVALUATIONS_RATIO * theirs
 
 
+@pytest.mark.parametrize("K", [1, 3])
+def test_lists_say_the_same_as_tensors(K):
+    problem = make("network", K)
+    solver = LBFGS(problem.start)
+    solver.start(problem.evaluate)
+    for _ in range(5):
+        f, g = problem.evaluate(solver.x)
+        assert solver.values == solver.f.tolist() == f.tolist()
+        assert solver.gradient_maxima == g.abs().amax(-1).tolist()
+        assert solver.evaluations == solver.n_evaluations.tolist()
+        solver.iterate(problem.evaluate)
+    solver.select(torch.tensor([K - 1]))
+    assert solver.values == solver.f.tolist()
+    assert solver.gradient_maxima == solver.gradient_max.tolist()
+
+
+def test_points_read_before_stay_as_they_were():
+    problem, kept = make("rosenbrock", 3), []
+    solver = LBFGS(problem.start)
+    solver.start(problem.evaluate)
+    for _ in range(8):
+        kept.append((solver.x, solver.g, solver.x.clone(), solver.g.clone()))
+        solver.iterate(problem.evaluate)
+    for x, g, x_then, g_then in kept:
+        assert torch.equal(x, x_then)
+        assert torch.equal(g, g_then)
+
+
 # Stack equals singles
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("K", [1, 5])
+@pytest.mark.parametrize("inference", [False, True])
+def test_numpy_and_torch_do_the_same_to_the_bit(name, K, inference, monkeypatch):
+    problem = make(name, K)
+    with torch.inference_mode(inference):
+        small = solve(problem.evaluate, problem.start, 1e-7, max_iter=60)
+        monkeypatch.setattr(lbfgs, "MOST_IN_NUMPY", 0)
+        large = solve(problem.evaluate, problem.start, 1e-7, max_iter=60)
+    assert small._memory.library is np
+    assert large._memory.library is torch
+    for field in ("x", "f", "g", "n_evaluations", "stalled"):
+        assert torch.equal(getattr(small, field), getattr(large, field))
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -366,6 +410,11 @@ def two_loops(pairs, g, gamma):
     return -r
 
 
+def direction(solver):
+    solver._memory.direct(solver.g)
+    return solver._memory.d[0]
+
+
 @pytest.mark.parametrize("n_iter", [1, 3, 4, 9])
 def test_direction_equals_the_two_loops(n_iter):
     problem, pairs = make("rosenbrock", 1), []
@@ -377,11 +426,11 @@ def test_direction_equals_the_two_loops(n_iter):
         pairs.append(((solver.x - x)[0], (solver.g - g)[0]))
     s, y = pairs[-1]
     expected = two_loops(pairs[-4:], solver.g[0], (s @ y) / (y @ y))
-    torch.testing.assert_close(solver._direction()[0], expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(direction(solver), expected, rtol=1e-8, atol=1e-10)
     # A pair without positive curvature takes the place of the oldest one, unused.
-    solver._remember(solver.x - s, solver.g + y)
+    solver._memory.add(solver.x, solver.x - s, solver.g, solver.g + y)
     expected = two_loops(pairs[-3:], solver.g[0], (s @ y) / (y @ y))
-    torch.testing.assert_close(solver._direction()[0], expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(direction(solver), expected, rtol=1e-8, atol=1e-10)
 
 
 # Failure
@@ -428,12 +477,13 @@ def test_gradients_that_point_up_stall_in_place():
 def test_a_poor_memory_is_dropped_before_giving_up():
     problem = make("rosenbrock", 1)
     solver = solve(problem.evaluate, problem.start, 0.0, max_iter=6)
-    solver._memory.tensors[0] *= torch.nan
+    steps = solver._memory.tensors[0]
+    steps.fill_(torch.nan)
     before = solver.f
     solver.iterate(problem.evaluate)
     assert not solver.stalled.any()
     assert (solver.f < before).all()
-    assert solver._memory.tensors[0].isfinite().all()
+    assert steps.isfinite().all()
 
 
 def test_search_ends_at_a_cliff():

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import random
+import weakref
 from pathlib import Path
 
 import joblib
@@ -239,6 +240,19 @@ def test_what_goes_on_later_holds_no_rows_either(solver):
     model = ANNRegressor(8, solver=solver, max_iter=2, warm_start=True, random_state=0)
     model.fit(X, y)
     assert len(pickle.dumps(model)) <= 30 * 8 * model.n_parameters_ + 20_000
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}], ids=str)
+def test_rows_are_let_go_after_a_fit(options, solver):
+    """Nothing inside, not even a closure or a cycle, holds on to the data."""
+    X, y = data()
+    model = ANNRegressor(**QUICK, solver=solver, warm_start=True, **options)
+    model.set_callbacks(Starts())
+    held = [weakref.ref(X), weakref.ref(y)]
+    model.fit(X, y)
+    del X, y
+    assert [ref() is None for ref in held] == [True, True]
 
 
 def test_without_warm_start_nothing_is_kept_for_later():

@@ -226,10 +226,9 @@ def test_longer_lbfgs(hidden, epochs):
     have no such memory: after 200 epochs they still agree to 1e-14.
     """
     problem = regression(120, hidden)
+    asked = {"tol": 1e-9, "max_iter": epochs}
     fits = [
-        problem.fit(
-            *(k, np.arange(k, 120 - 11 * k)), alpha=0.5 + k, tol=1e-9, max_iter=epochs
-        )
+        problem.fit(k, np.arange(k, 120 - 11 * k), alpha=0.5 + k, **asked)
         for k in range(5)
     ]
     assert_all_same(problem, fits, "lbfgs")

@@ -11,6 +11,9 @@ import pytest
 import torch
 from benchmarks import bench_memory
 from benchmarks.bench_memory import Task
+from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
+from sklearn.model_selection import GridSearchCV
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 from sklearn_ann.engine import device
@@ -161,6 +164,26 @@ def test_thread_counts_do_not_change_results(monkeypatch, three_threads):
     one = model.fit(X, y).predict(X)
     monkeypatch.setattr(device, "FLOPS_PER_STEP_FOR_THREADS", 1.0)
     np.testing.assert_allclose(model.fit(X, y).predict(X), one, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_searches_in_several_processes():
+    """joblib maps large data, and large fitted models, into workers read-only."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30_000, 10))  # above the megabyte that joblib sends
+    y = X[:, 0] + np.sin(X[:, 1])
+    model = ANNRegressor((400, 400), max_iter=1, batch_size=500, random_state=0)
+    search = GridSearchCV(model, {"alpha": [1e-4, 1.0]}, cv=2, error_score="raise")
+    one = clone(search).fit(X, y)
+    two = clone(search).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_allclose(
+        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
+    )
+    bagged = BaggingRegressor(model, n_estimators=2, n_jobs=2, random_state=0)
+    bagged.fit(X, y)
+    assert bagged.estimators_[0].coefs_[1].nbytes > 2**20
+    alone = np.mean([m.predict(X) for m in bagged.estimators_], axis=0)
+    np.testing.assert_allclose(bagged.predict(X), alone)
 
 
 # ------------------------------------------------------------------- memory

@@ -258,6 +258,22 @@ def test_with_own_validation_data_nothing_is_held_out(seen, early_stopping):
     assert len(model.validation_scores_) == model.n_iter_
 
 
+def test_without_early_stopping_own_validation_data_are_only_watched():
+    X, y = data()
+    X_val, y_val = data(40, seed=1)
+    options = {**WILD, "early_stopping": False, "learning_rate_init": 0.01}
+    model = ANNRegressor(**{**options, "max_iter": 100})
+    watched = clone(model).fit(X, y, X_val=X_val, y_val=y_val)
+    plain = clone(model).fit(X, y)
+    np.testing.assert_array_equal(watched.predict(X), plain.predict(X))
+    assert watched.n_iter_ == len(watched.validation_scores_)
+    assert watched.best_validation_score_ == max(watched.validation_scores_)
+    assert plain.validation_scores_ is None
+    stopped = clone(model).set_params(early_stopping=True)
+    stopped.fit(X, y, X_val=X_val, y_val=y_val)
+    assert stopped.n_iter_ < watched.n_iter_
+
+
 def test_own_validation_data_are_on_the_scale_of_training():
     """They are scaled by the training rows' means, not their own."""
     X, y = data()

@@ -85,6 +85,7 @@ class LBFGS:
     def __init__(self, x: Tensor, *, memory: int = 10, max_search: int = 30) -> None:
         assert x.ndim == 2 and memory >= 1, f"{x.shape=}, {memory=}"
         K, P = x.shape
+        self.x, self.g = x.clone(), torch.zeros_like(x)
         self.values = [math.nan] * K
         self.evaluations = [0] * K
         self.stalled = x.new_zeros(K, dtype=torch.bool)
@@ -93,15 +94,6 @@ class LBFGS:
         self._maxima: list[float] | None = None
         sizes = (memory, P), (memory, P), (memory,), (memory, memory), (1,)
         self._memory = _Memory(0, *(x.new_zeros(K, *size) for size in sizes))
-        self._here = _Point(x.clone(), torch.zeros_like(x))
-
-    @property
-    def x(self) -> Tensor:  # noqa: D102
-        return self._here.x
-
-    @property
-    def g(self) -> Tensor:  # noqa: D102
-        return self._here.g
 
     @property
     def f(self) -> Tensor:
@@ -128,8 +120,7 @@ class LBFGS:
     def start(self, evaluate: Evaluate) -> None:
         """Evaluate at x and forget everything else."""
         f, g = evaluate(self.x)
-        self.g.copy_(g)
-        self.values, self._maxima = f.tolist(), None
+        self.g, self.values, self._maxima = g.clone(), f.tolist(), None
         self.evaluations = [1] * len(self.values)
         self.stalled = ~(f.isfinite() & self.g.isfinite().all(-1))
         self.finished = self.stalled.clone()
@@ -145,7 +136,7 @@ class LBFGS:
         self.values = [self.values[k] for k in kept]
         self.evaluations = [self.evaluations[k] for k in kept]
         self.stalled, self.finished = self.stalled[keep], self.finished[keep]
-        self._here = _Point(self.x.index_select(0, keep), self.g.index_select(0, keep))
+        self.x, self.g = self.x[keep], self.g[keep]
         self._memory, self._maxima = self._memory.select(keep), None
 
     def iterate(self, evaluate: Evaluate) -> None:
@@ -157,7 +148,7 @@ class LBFGS:
         rows = {k for k, done in enumerate(self.finished.tolist()) if not done}
         if not rows:
             return
-        before, self._maxima = self._here, None
+        x, g, self._maxima = self.x, self.g, None
         rows = self._search(evaluate, rows)
         if rows:  # a poor memory may be to blame: once more, along the gradient
             self._memory.forget(self._mask(rows), self.g)
@@ -165,11 +156,11 @@ class LBFGS:
         if rows:
             self.stalled = self.stalled | self._mask(rows)
             self.finish(self.stalled)
-        self._memory.add(before, self._here)
+        self._memory.add(self.x, x, self.g, g)
 
     def _search(self, evaluate: Evaluate, rows: set[int]) -> set[int]:
         """Go down in the problems rows; return those that found no way down."""
-        memory, start = self._memory, self._here
+        memory, start = self._memory, self.x
         searches = self._begin(rows)
         steps = [1.0] * len(self.values)
         failed = rows
@@ -179,12 +170,11 @@ class LBFGS:
             for k, search in searches.items():
                 steps[k] = search.step
                 self.evaluations[k] += 1
-            x = memory.step(start.x, steps)
+            x = memory.step(start, steps)
             f, g = evaluate(x)
-            trial = _Point(x, g.clone())
-            values, slopes = f.tolist(), memory.slopes(trial)
+            values, slopes = f.tolist(), memory.slopes(g)
             lower = {k for k, s in searches.items() if s.tell(values[k], slopes[k])}
-            self._take(lower, trial, values)
+            self._take(lower, x, values, g)
             failed = failed - lower
             searches = {k: s for k, s in searches.items() if not s.done}
         return failed
@@ -192,23 +182,21 @@ class LBFGS:
     def _begin(self, rows: set[int]) -> dict[int, _Search]:
         """Start the searches of those of the problems rows that can go down."""
         memory, values, eps = self._memory, self.values, self._memory.eps
-        memory.direct(self._here)
-        slopes = memory.slopes(self._here)
-        searches = {k: _Search(values[k], slopes[k], eps) for k in rows}
-        searches = {k: s for k, s in searches.items() if s.is_downhill()}
+        slopes = memory.direct(self.g)
+        started = ((k, _Search(values[k], slopes[k], eps)) for k in rows)
+        searches = {k: s for k, s in started if s.is_downhill()}
         if len(searches) < len(values):  # the direction may be nan there
             memory.d.masked_fill_(~self._mask(searches)[:, None], 0.0)
         return searches
 
-    def _take(self, rows: set[int], trial: _Point, values: list[float]) -> None:
-        """Make the trial the current point of the problems rows."""
-        here, last = self._here, self.values
+    def _take(self, rows: set[int], x: Tensor, values: list[float], g: Tensor) -> None:
+        """Make x, values, g the current ones of the problems rows."""
+        last = self.values
         if len(rows) == len(last):
-            self._here, self.values = trial, values
+            self.x, self.values, self.g = x, values, g.clone()
         elif rows:
             mask = self._mask(rows)[:, None]
-            x, g = trial.x.where(mask, here.x), trial.g.where(mask, here.g)
-            self._here = _Point(x, g)
+            self.x, self.g = x.where(mask, self.x), g.where(mask, self.g)
             self.values = [(values if k in rows else last)[k] for k in range(len(last))]
 
     def _mask(self, rows: Container[int]) -> Tensor:
@@ -218,27 +206,6 @@ class LBFGS:
 
 
 _quiet = np.errstate(all="ignore")  # what is not finite is found by its effects
-
-
-def _library(x: Tensor) -> Any:
-    """Return the module for all but the products, by the size of x, shape (K, P)."""
-    return np if x.is_cpu and x.numel() <= MOST_IN_NUMPY else torch
-
-
-def _view(part: Tensor, library: Any) -> Any:
-    """Return a part, of shape (K, ...), as what the library works on."""
-    return part.numpy() if library is np else part
-
-
-class _Point:
-    """x and g, both (K, P), with views of g: as the library wants it, as (K, 1, P)."""
-
-    def __init__(self, x: Tensor, g: Tensor) -> None:
-        self.x, self.g = x, g
-        self.g_view, self.g_row = _view(g, _library(g)), g[:, None]
-
-    def __reduce__(self) -> tuple:
-        return _Point, (self.x, self.g)
 
 
 class _Memory:
@@ -254,19 +221,23 @@ class _Memory:
         self.slot, self.tensors = slot, tensors
         S, Y, rho, T, gamma = tensors
         K, m, P = S.shape
-        self.library = library = _library(S[:, 0])
+        small = S.is_cpu and K * P <= MOST_IN_NUMPY
+        self.library: Any = np if small else torch
         self.eps = torch.finfo(S.dtype).eps
         a, b, q, d, slope, ratio = (S.new_empty(K, 1, n) for n in (m, m, P, P, 1, 1))
         self.d, self.slope, self.ratio = d[:, 0], slope[:, 0, 0], ratio[:, 0, 0]
         self.products = S, S.mT, Y, Y.mT, T, T.mT, a, b, q, d, d.mT, slope, ratio
-        parts = rho, gamma, *(part[:, 0] for part in (a, b, q, d, ratio))
-        self.views = [_view(part, library) for part in parts]
+
+        def views(*parts: Tensor) -> list:
+            return [part.numpy() for part in parts] if small else list(parts)
+
+        self.views = views(rho, gamma, *(part[:, 0] for part in (a, b, q, d, ratio)))
         self.slots = []
         for j in range(m):
-            parts = Y[:, j], a[:, 0, j : j + 1], rho[:, j : j + 1]
-            parts += T[:, :, j], T[:, j], T[:, j, j]
-            views = [_view(part, library) for part in parts]
-            self.slots.append((S[:, j], Y[:, j, None], Y[:, j, :, None], *views))
+            y, cell = Y[:, j], slice(j, j + 1)
+            small_ones = a[:, 0, cell], rho[:, cell], T[:, :, j], T[:, j], T[:, j, j]
+            pair = S[:, j], y, y[:, None], y[:, :, None]
+            self.slots.append((*pair, *views(y, *small_ones)))
 
     def __reduce__(self) -> tuple:
         return _Memory, (self.slot, *self.tensors)
@@ -275,20 +246,20 @@ class _Memory:
         return _Memory(self.slot, *(a.index_select(0, keep) for a in self.tensors))
 
     @_quiet
-    def direct(self, point: _Point) -> None:
-        """Set d to minus the inverse Hessian times g.
+    def direct(self, g: Tensor) -> list[float]:
+        """Set d to minus the inverse Hessian times g; return the slopes.
 
         The two loops of L-BFGS as products with whole blocks (Byrd et al., theorem 2.2,
         with R = U D and Y divided by s'y): `a = U^-1 S g`, `q = gamma (g - Y' a)`,
         `b = U'^-1 (rho a - Y q)`, `H g = q + S' b`.
         """
-        library = self.library
-        S, S_t, Y, Y_t, T, T_t, a, b, q, d, *_ = self.products
+        library, g_row = self.library, g.unsqueeze(1)
+        S, S_t, Y, Y_t, T, T_t, a, b, q, d, d_column, slope, _ = self.products
         rho, gamma, a_view, b_view, q_view, d_view, _ = self.views
-        torch.bmm(point.g_row, S_t, out=b)
+        torch.bmm(g_row, S_t, out=b)
         torch.bmm(b, T, out=a)
         torch.bmm(a, Y, out=q)
-        library.subtract(point.g_view, q_view, out=q_view)
+        torch.sub(g_row, q, out=q)
         library.multiply(q_view, gamma, out=q_view)
         torch.bmm(q, Y_t, out=b)
         library.multiply(rho, a_view, out=a_view)
@@ -296,11 +267,13 @@ class _Memory:
         torch.bmm(a, T_t, out=b)  # minus the b above
         torch.bmm(b, S, out=d)
         library.subtract(d_view, q_view, out=d_view)
+        torch.bmm(g_row, d_column, out=slope)
+        return self.slope.tolist()
 
-    def slopes(self, point: _Point) -> list[float]:
-        """Products of the gradients and d."""
+    def slopes(self, g: Tensor) -> list[float]:
+        """Return the products g'd."""
         *_, d_column, slope, _ = self.products
-        torch.bmm(point.g_row, d_column, out=slope)
+        torch.bmm(g.unsqueeze(1), d_column, out=slope)
         return self.slope.tolist()
 
     def step(self, x: Tensor, steps: list[float]) -> Tensor:
@@ -310,14 +283,15 @@ class _Memory:
         return x + self.d * x.new_tensor(steps)[:, None]
 
     @_quiet
-    def add(self, start: _Point, end: _Point) -> None:
-        """Put the way from start to end in place of the oldest pairs."""
+    def add(self, x: Tensor, last_x: Tensor, g: Tensor, last_g: Tensor) -> None:
+        """Put the pairs x - last_x, g - last_g in place of the oldest ones."""
         library, j = self.library, self.slot
         _, S_t, _, _, T, _, Sy, row, *_, yy = self.products
         _, gamma, _, row_view, _, _, ratio = self.views
-        s, y_row, y_column, y, sy, rho, T_column, T_row, T_corner = self.slots[j]
-        torch.sub(end.x, start.x, out=s)
-        library.subtract(end.g_view, start.g_view, out=y)
+        s, y, y_row, y_column, y_view, *views = self.slots[j]
+        sy, rho, T_column, T_row, T_corner = views
+        torch.sub(x, last_x, out=s)
+        torch.sub(g, last_g, out=y)
         torch.bmm(y_row, S_t, out=Sy)
         torch.bmm(y_row, y_column, out=yy)
         library.divide(sy, ratio, out=ratio)
@@ -325,7 +299,7 @@ class _Memory:
         if not all(v > LEAST_GAMMA for v in self.ratio.tolist()):  # false for nan
             self._drop(j)
         gamma[...] = ratio
-        library.multiply(y, rho, out=y)
+        library.multiply(y_view, rho, out=y_view)
         # The oldest pair is the first row and column of U; the rest stays a triangle,
         # as does its inverse. The new pair is the last column, (S y, 1): that of the
         # inverse is (-U^-1 S y, 1), a row of T.

@@ -313,13 +313,14 @@ class Penalty:
 
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
-        flat = self.stack.flat
-        total = torch.zeros_like(flat[: self.stack.K])
+        flat, parts = self.stack.flat, []
         if self._half_decay is not None:
-            total += self._product_sums(self._half_decay * flat, flat)
+            parts.append(self._product_sums(self._half_decay * flat, flat))
         if self._l1 is not None:
-            total += self._product_sums(self._l1, flat.abs())
-        return total
+            parts.append(self._product_sums(self._l1, flat.abs()))
+        if not parts:
+            return torch.zeros_like(flat[: self.stack.K])
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _product_sums(self, a: Tensor, b: Tensor) -> Tensor:
         """Inner products of two flat tensors, network by network, (K,)."""

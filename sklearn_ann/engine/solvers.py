@@ -353,23 +353,24 @@ class QuasiNewton(Solver):
         """Objective (K,) and gradient (K, P) at parameters (K, P)."""
         stack = self.stack
         stack.set_rows(stack.flat, x)
-        total = torch.zeros_like(stack.flat[: stack.K])
+        total = self.penalty.value()
         for block in self.feeder.epoch(None):
             for i in range(block.n_pieces):
                 accumulate(stack, block, i, self.loss)
             total += _recorded(block, self.loss)
-        self.penalty.add_gradient()
-        return total + self.penalty.value(), stack.rows(stack.gradient)
+        if self.penalty.has_gradient:
+            self.penalty.add_gradient()
+        return total, stack.rows(stack.gradient)
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Make one iteration; return the objectives and whether they are finite."""
-        self._before = self.lbfgs.f.tolist()
+        self._before = self.lbfgs.values
         self.lbfgs.iterate(self._evaluate)
         stack = self.stack
         stack.set_rows(stack.flat, self.lbfgs.x)
         stack.set_rows(stack.gradient, self.lbfgs.g)
         self.norms = stack.layer_norms()
-        self._now = self.lbfgs.f.tolist()
+        self._now = self.lbfgs.values
         return self._now, [math.isfinite(f) for f in self._now]
 
     def converged(self, tol: list[float]) -> list[Status | None]:
@@ -377,9 +378,9 @@ class QuasiNewton(Solver):
         tests = zip(
             self._before,
             self._now,
-            self.lbfgs.gradient_max.tolist(),
+            self.lbfgs.gradient_maxima,
             self.lbfgs.stalled.tolist(),
-            self.lbfgs.n_evaluations.tolist(),
+            self.lbfgs.evaluations,
             tol,
             strict=True,
         )
