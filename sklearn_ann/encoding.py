@@ -222,7 +222,7 @@ class RegressionTarget:
                 "first fit."
             )
         self.loss.check(y)
-        return np.ascontiguousarray(y, dtype=np.float64)
+        return y.astype(np.float64, copy=False)
 
     def strata(self, y: np.ndarray) -> None:
         """Numbers have no classes."""

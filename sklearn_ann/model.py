@@ -115,13 +115,14 @@ class Model:
 
 
 def _writable(parameters: Parameters) -> Parameters:
-    """Copy parameters PyTorch would warn of: joblib may map a model read-only."""
-    if parameters.weights[0].flags.writeable:
+    """Copy parameters that PyTorch would warn of: joblib maps large ones read-only."""
+    weights, biases, skip = parameters.weights, parameters.biases, parameters.skip
+    arrays = [*weights, *biases] if skip is None else [*weights, *biases, skip]
+    if all(array.flags.writeable for array in arrays):
         return parameters
-    skip = parameters.skip
     return Parameters(
-        [np.array(weight) for weight in parameters.weights],
-        [np.array(bias) for bias in parameters.biases],
+        [np.array(weight) for weight in weights],
+        [np.array(bias) for bias in biases],
         None if skip is None else np.array(skip),
     )
 

@@ -302,8 +302,9 @@ def test_a_newcomer_leaves_with_the_process_count():
         assert in_a_thread(meet) == COUNT
 
 
-def test_a_thread_of_long_ago_does_not_take_its_count_for_all():
-    """A thread with an old copy of one enters first, others of four come and go."""
+@pytest.mark.parametrize("last", ["old", "new"])
+def test_a_thread_of_long_ago_does_not_take_its_count_for_all(last):
+    """A thread with an old copy of one enters first, another with four after it."""
     inside, leave = threading.Event(), threading.Event()
 
     def old():
@@ -317,8 +318,11 @@ def test_a_thread_of_long_ago_does_not_take_its_count_for_all():
     assert inside.wait(timeout=10)
     torch.set_num_threads(COUNT)
     with threads(1):
-        leave.set()
-        thread.join()
+        if last == "new":
+            leave.set()
+            thread.join()
+    leave.set()
+    thread.join()
     assert torch.get_num_threads() == seen_by_a_new_thread() == COUNT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -102,6 +103,8 @@ def test_each_network_is_fed_its_rows(monkeypatch, n, batch, chunk, weighted, bl
     if blocks == "small":
         monkeypatch.setattr(feeder_module, "BLOCK_BYTES", 1)
         monkeypatch.setattr(feeder_module, "STATIC_BYTES", 0)
+    cut = partial(plan_epoch, chunk=chunk)
+    monkeypatch.setattr(feeder_module, "plan_epoch", lambda n, batch, _: cut(n, batch))
     data, rng = rows_of(n, weighted), np.random.default_rng(1)
     feeder = Feeder(data, np.array(batch), n_raw=1, widest=1)
     orders = [torch.from_numpy(rng.permutation(size)) for size in n]

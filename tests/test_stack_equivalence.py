@@ -324,6 +324,21 @@ def test_a_row_is_not_read_before_its_minibatch():
     assert_same(problem.train([fit, wider], "sgd")[0], alone)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_network_at_rest_is_not_looked_at(solver):
+    """One that is through with its rows waits for the others, and nothing counts.
+
+    Its only step is so long that its loss would overflow, but its epoch was over then.
+    """
+    problem = regression(60, ())
+    asked = {"batch_size": 30, "max_iter": 1}
+    short = problem.fit(0, np.arange(30), learning_rate_init=1e200, **asked)
+    alone = problem.alone(short, solver)
+    assert alone.status is Status.MAX_ITER
+    together = problem.train([problem.fit(1, **asked), short], solver)
+    assert_same(together[1], alone)
+
+
 # ---------------------------------------------------- 3. how work is cut does not show
 
 

@@ -250,6 +250,8 @@ class Feeder:
         """
         if orders is not None:
             yield from self._gathered(self._order(orders))
+        elif self._kept is not None and self.dropout is None:
+            yield from self._kept
         elif self._kept is not None:
             yield from self._refreshed(self._kept)
         elif self._can_be_sliced():

@@ -314,19 +314,19 @@ class NetworkStack:
             return flat.sum().view(1)
         return torch.stack([b.flatten(1).sum(1) for b in self.blocks(flat)]).sum(0)
 
-    def layer_norms(self) -> Tensor:
+    def layer_norms(self) -> np.ndarray:
         """Euclidean norm of the gradient by network and layer, (K, layers).
 
         A linear skip counts with the output layer, to which it leads.
         """
-        if self.K == 1:
-            norms = [torch.linalg.vector_norm(part) for part in self._layer_parts]
-            return torch.stack(norms).unsqueeze(0)
-        squares = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
+        if self.K == 1 and self.flat.device.type == "cpu":
+            squares = [torch.dot(part, part).item() for part in self._layer_parts]
+            return np.sqrt([squares])
+        parts = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
         if self.architecture.linear_skip:
-            skip = squares.pop()
-            squares[-1] = squares[-1] + skip
-        return torch.stack(squares, dim=1).sqrt()
+            skip = parts.pop()
+            parts[-1] = parts[-1] + skip
+        return torch.stack(parts, dim=1).sqrt().cpu().numpy()
 
     @cached_property
     def _layer_parts(self) -> list[Tensor]:

@@ -96,7 +96,7 @@ class Solver:
     Attributes
     ----------
     stack : NetworkStack
-    norms : Tensor of shape (K, layers)
+    norms : ndarray of shape (K, layers)
         Norms of the last gradient of the last epoch, by layer, before any clipping.
     """
 
@@ -110,7 +110,7 @@ class Solver:
     ) -> None:
         self.stack, self.rows, self.loss, self.options = stack, rows, loss, options
         self.settings = [f.settings for f in fits]
-        self.norms = torch.zeros(stack.K, 1)
+        self.norms = np.zeros((stack.K, 1))
         alpha = self._array("alpha") / rows.totals
         l1_ratio = self._array("l1_ratio")
         self.penalty = Penalty(
@@ -289,10 +289,9 @@ class Descent(Solver):
     def _note_norms(self, active: np.ndarray | None = None) -> None:
         norms = self.stack.layer_norms()
         if self._factor is not None:
-            norms = norms / self._factor[:, None]
+            norms = norms / self._factor.cpu().numpy()[:, None]
         if active is not None:
-            moved = torch.from_numpy(active).to(norms.device)[:, None]
-            norms = torch.where(moved, norms, self.norms)
+            norms = np.where(active[:, None], norms, self.norms)
         self.norms = norms
 
     def select(self, keep: Tensor) -> None:

@@ -113,6 +113,7 @@ class _Run:
         return [outcome for outcome in self.outcomes if outcome is not None]
 
     def _rates(self) -> np.ndarray:
+        """Learning rates of the coming epoch, (K,)."""
         records = [self.records[k] for k in self.alive]
         base = np.array([r.base_rate for r in records])
         if self.options.schedule in ("constant", "adaptive"):
@@ -132,7 +133,7 @@ class _Run:
 
     def _note(self, losses: list[float], rates: np.ndarray, finite: list[bool]) -> None:
         """Write the epoch into the records."""
-        norms = self.solver.norms.cpu().numpy()
+        norms = self.solver.norms
         for i, k in enumerate(self.alive):
             record = self.records[k]
             record.losses.append(losses[i])
