@@ -172,6 +172,11 @@ def list_fits(
     keep_state: bool,
 ) -> list[Fit]:
     """List the fits that an estimator stands for: one, or one for each restart."""
+    if memory and any(start is not None for start in given):
+        raise ValueError(
+            "coefs_init and intercepts_init start a new network, but warm_start=True "
+            "goes on with the fitted one. Give up one of the two."
+        )
     train = _tables(rows, model, plan)
     validation: tuple = (None, None, None, None)
     if held_out is not None:

@@ -261,6 +261,11 @@ CASES = {
     "warm start, other loss": Case(
         "must stay", y=COUNTS, options={"loss": "poisson"}, early=WARM
     ),
+    "warm start, given start": Case(
+        "goes on with the fitted one",
+        given={"intercepts_init": [np.ones(4), np.ones(1)]},
+        early=WARM,
+    ),
     "warm start, new label": classifier(
         "not in the classes", y=np.where(LABELS == "a", "z", LABELS), early=WARM
     ),
@@ -433,6 +438,24 @@ def test_bad_tables_to_predict(name, Estimator, methods):
             with pytest.raises(ValueError, match=message):
                 getattr(model, method)(table)
     assert_same_state(model, before)
+
+
+BAD_SCORES: dict[str, tuple[tuple, str]] = {
+    "y too short": ((Y[1:],), "inconsistent"),
+    "y nan": ((having(Y, np.nan),), "NaN"),
+    "y of two columns": ((TWO,), "columns"),
+    "weight too short": ((Y, np.ones(3)), "sample_weight"),
+    "weight negative": ((Y, -np.ones(N)), "[Nn]egative"),
+    "weight nan": ((Y, having(np.ones(N), np.nan)), "NaN"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCORES)
+def test_bad_targets_to_score(name):
+    given, message = BAD_SCORES[name]
+    model = ANNRegressor(**QUICK).fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        model.score(X, *given)
 
 
 def test_unnamed_columns_where_names_were_given_warn():
@@ -687,6 +710,7 @@ def test_constant_columns(value, sparse):
     table = sp.csr_array(table) if sparse else table
     linear = ANNRegressor(()).fit(table, Y)
     plain = ANNRegressor(()).fit(X, Y)
+    # Sparse columns are centred in the products, to rounding only.
     assert abs(linear.coef_[-1]) < 1e-12
     np.testing.assert_allclose(linear.coef_[:-1], plain.coef_, rtol=1e-8)
     network = ANNRegressor(**QUICK).fit(table, Y)

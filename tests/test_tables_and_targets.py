@@ -296,6 +296,41 @@ NUMBER_FORMS = {
 }
 
 
+WEIGHT_FORMS = {
+    "list": list,
+    "float32": lambda w: w.astype(np.float32),
+    "int": lambda w: w.astype(int),
+    "Series": pd.Series,
+    "polars": pl.Series,
+    "torch": torch.tensor,
+    "reversed": lambda w: w[::-1].copy()[::-1],
+}
+
+
+@pytest.mark.parametrize("form", WEIGHT_FORMS)
+def test_forms_of_weights(form):
+    weight = np.arange(N) % 4.0
+    model = ANNRegressor(**QUICK)
+    expected = clone(model).fit(X, Y, sample_weight=weight)
+    given = WEIGHT_FORMS[form](weight)
+    assert model.fit(X, Y, sample_weight=given).loss_curve_ == expected.loss_curve_
+    assert model.score(X, Y, given) == expected.score(X, Y, weight)
+
+
+@pytest.mark.parametrize("of_X", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("of_val", [np.asarray, sp.csr_array, sp.csc_array])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_validation_rows_may_be_sparse_where_the_others_are_not(
+    standardize, of_val, of_X
+):
+    model = ANNRegressor(**QUICK, standardize=standardize, early_stopping=True)
+    expected = clone(model).fit(X, Y, X_val=X[:20], y_val=Y[:20])
+    model.fit(of_X(X), Y, X_val=of_val(X[:20]), y_val=Y[:20])
+    np.testing.assert_allclose(
+        model.validation_scores_, expected.validation_scores_, rtol=ROUNDING
+    )
+
+
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("form", NUMBER_FORMS)
 def test_numbers(form, standardize):

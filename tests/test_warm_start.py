@@ -354,6 +354,19 @@ def test_partial_fit_learns_classes_that_come_late():
     assert model.score(X, labels) > 0.8
 
 
+def test_partial_fit_cannot_balance_classes():
+    """It would weigh every batch by that batch's own shares."""
+    X, y = data()
+    model = ANNClassifier(**QUICK, class_weight="balanced")
+    with pytest.raises(ValueError, match="balanced"):
+        model.partial_fit(X, y > 0, classes=[False, True])
+    model.set_params(class_weight={False: 1.0, True: 2.0})
+    weighted = clone(model).set_params(class_weight=None)
+    model.partial_fit(X, y > 0, classes=[False, True])
+    weighted.partial_fit(X, y > 0, np.where(y > 0, 2.0, 1.0), classes=[False, True])
+    np.testing.assert_array_equal(model.predict_proba(X), weighted.predict_proba(X))
+
+
 def test_partial_fit_of_several_labels():
     X, y = data()
     labels = np.column_stack([y > 0, X[:, 2] > 0]).astype(int)
