@@ -4,9 +4,10 @@ A network is regressions stacked together: without hidden layer it is linear or
 logistic regression, and every layer is a measured step away from that.
 """
 
+from .batching import batched_fits
 from .comparison import compare
 from .estimators import ANNClassifier, ANNRegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["ANNClassifier", "ANNRegressor", "compare"]
+__all__ = ["ANNClassifier", "ANNRegressor", "batched_fits", "compare"]

@@ -7,10 +7,13 @@ does not know who else is in it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from .engine.fit import Fit, Outcome
 from .engine.losses import Loss
@@ -22,6 +25,9 @@ from .engine.training import train
 # Parameters of one stack (K x P), with gradient, moments and copies some eight times
 # as many numbers: half a gigabyte in float64.
 MOST_STACKED_NUMBERS = 2**23
+# On a CPU, stacks that leave the cache are slower than their members one by one: wide
+# networks gain nothing from company. tests/benchmarks/bench_search.py measured it.
+CACHED_NUMBERS = 2**17
 
 
 @dataclass(slots=True)
@@ -75,21 +81,40 @@ def fit_networks(requests: Sequence[Request]) -> list[Outcome]:
     return door(requests)
 
 
+@contextmanager
+def through(door: Door) -> Iterator[None]:
+    """Send this thread's requests through another door for a while."""
+    before = getattr(_local, "door", train_requests)
+    _local.door = door
+    try:
+        yield
+    finally:
+        _local.door = before
+
+
 def train_requests(requests: Sequence[Request]) -> list[Outcome]:
     """Group requests into stacks, train these, and sort the outcomes back."""
     outcomes: dict[int, Outcome] = {}
     for stack in stacks(requests):
-        first = requests[stack[0]]
-        trained = train(
-            [requests[i].fit for i in stack],
-            first.architecture,
-            first.loss,
-            first.options,
-            first.device,
-            first.dtype,
-        )
+        trained = train_stack([requests[i] for i in stack])
         outcomes.update(zip(stack, trained, strict=True))
     return [outcomes[i] for i in range(len(requests))]
+
+
+def train_stack(
+    requests: Sequence[Request], cancelled: Callable[[], bool] | None = None
+) -> list[Outcome]:
+    """Train requests of equal keys as one stack."""
+    first = requests[0]
+    return train(
+        [request.fit for request in requests],
+        first.architecture,
+        first.loss,
+        first.options,
+        first.device,
+        first.dtype,
+        cancelled,
+    )
 
 
 def stacks(requests: Sequence[Request]) -> list[list[int]]:
@@ -99,7 +124,40 @@ def stacks(requests: Sequence[Request]) -> list[list[int]]:
         groups.setdefault(request.key, []).append(i)
     cut = []
     for group in groups.values():
-        size = requests[group[0]].architecture.n_parameters
-        most = max(1, MOST_STACKED_NUMBERS // size)
-        cut += [group[i : i + most] for i in range(0, len(group), most)]
+        most = _most_together(requests[group[0]])
+        n_stacks = -(-len(group) // most)
+        cut += [group[i::n_stacks] for i in range(n_stacks)]
     return cut
+
+
+def _most_together(request: Request) -> int:
+    """Networks of one stack: as many as cache (on a CPU) and memory bear."""
+    bound = CACHED_NUMBERS if request.device.type == "cpu" else MOST_STACKED_NUMBERS
+    return max(1, bound // request.architecture.n_parameters)
+
+
+def share_equal_tables(requests: Sequence[Request]) -> None:
+    """Let fits on equal tables, such as one fold of many candidates, share one.
+
+    Found by content: every task of a search has made its own copy.
+    """
+    seen: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
+    for request in requests:
+        fit = request.fit
+        if isinstance(fit.x, SparseRows):
+            continue
+        same = seen.setdefault(_fingerprint(fit.x, fit.y), [])
+        for x, y in same:
+            if torch.equal(x, fit.x) and torch.equal(y, fit.y):
+                if fit.x_val is fit.x:
+                    fit.x_val, fit.y_val = x, y
+                fit.x, fit.y = x, y
+                break
+        else:
+            same.append((fit.x, fit.y))
+
+
+def _fingerprint(x: Tensor, y: Tensor) -> tuple:
+    """Shapes, dtypes and a checksum: equal for equal tables, seldom for others."""
+    rows = x[:: max(1, len(x) // 1000)].contiguous()
+    return (x.shape, x.dtype, y.shape, y.dtype, zlib.crc32(rows.numpy()))

@@ -22,7 +22,7 @@ LADDER = (
     ("fitted", "signatures", "watching"),
     ("assembly", "fitting"),
     ("docstrings", "guarding", "model", "parameters"),
-    ("arrays", "encoding", "resampling"),
+    ("arrays", "encoding", "memory", "resampling"),
     ("engine.training",),
     ("engine.solvers",),
     ("engine.feeder", "engine.lbfgs", "engine.newton", "engine.optimizers"),

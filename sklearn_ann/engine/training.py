@@ -9,7 +9,7 @@ leaves the stack, and the others go on in a smaller one.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +36,7 @@ def train(
     options: SolverOptions,
     device: torch.device,
     dtype: torch.dtype,
+    cancelled: Callable[[], bool] | None = None,
 ) -> list[Outcome]:
     """Train networks of one architecture as a stack.
 
@@ -46,10 +47,17 @@ def train(
         What they share.
     device, dtype
         Where and how they are trained; tables are moved there.
+    cancelled : callable () -> bool, default=None
+        Asked before each epoch; once it says yes nothing is wanted any more.
 
     Returns
     -------
     list of K Outcomes
+
+    Raises
+    ------
+    Cancelled
+        When ``cancelled`` says so.
     """
     widest = max(
         len(f.index) if f.settings.batch_size is None else f.settings.batch_size
@@ -57,7 +65,16 @@ def train(
     )
     work = architecture.flops_per_row * len(fits) * widest
     with threads(threads_for(work)), torch.inference_mode():
-        return _Run(fits, architecture, loss, options, device, dtype).go()
+        run = _Run(fits, architecture, loss, options, device, dtype)
+        return run.go(cancelled or _never)
+
+
+class Cancelled(Exception):
+    """Training was called off from outside."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Run:
@@ -98,9 +115,11 @@ class _Run:
     def stack(self) -> NetworkStack:
         return self.solver.stack
 
-    def go(self) -> list[Outcome]:
+    def go(self, cancelled: Callable[[], bool]) -> list[Outcome]:
         """Run epochs until no network is left."""
         while self.alive:
+            if cancelled():
+                raise Cancelled
             before = self.stack.flat.clone()
             rates = self._rates()
             losses, finite = self.solver.epoch(rates)
