@@ -110,7 +110,7 @@ def split_off(
     """Hold rows out for validation: the same table, two lists of row numbers."""
     chosen = None
     if groups is not None:
-        chosen = _checked_groups(groups, len(rows.labels))[rows.index]
+        chosen = checked_groups(groups, len(rows.labels))[rows.index]
     strata = target.strata(rows.labels)
     if strata is not None:
         strata = strata[rows.index]
@@ -118,7 +118,8 @@ def split_off(
     return replace(rows, index=train), replace(rows, index=held)
 
 
-def _checked_groups(groups: Any, n: int) -> np.ndarray:
+def checked_groups(groups: Any, n: int) -> np.ndarray:
+    """Return groups as an array (n,), or say that it is none."""
     groups = np.asarray(groups)
     if groups.shape != (n,):
         raise ValueError(
@@ -170,6 +171,7 @@ def list_fits(
     memory: Memory | None,
     resumed: Parameters | None,
     keep_state: bool,
+    made: tuple[Any, Any] | None = None,
 ) -> list[Fit]:
     """List the fits that an estimator stands for: one, or one for each restart."""
     if memory and any(start is not None for start in given):
@@ -177,7 +179,7 @@ def list_fits(
             "coefs_init and intercepts_init start a new network, but warm_start=True "
             "goes on with the fitted one. Give up one of the two."
         )
-    train = _tables(rows, model, plan)
+    train = _tables(rows, model, plan, made)
     validation: tuple = (None, None, None, None)
     if held_out is not None:
         same = (train[0], train[1]) if held_out.X is rows.X else None

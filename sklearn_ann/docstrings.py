@@ -90,6 +90,11 @@ init : str, default='auto'
     fits the activation.
 n_init : int, default=1
     Starts to train from, as one stack; the one with the lowest training loss is kept.
+n_estimators : int, default=1
+    Networks of an ensemble, trained as one stack. They differ in their seeds and, with
+    `early_stopping` and no X_val, in the rows they hold out. Predictions are means of
+    the members' predictions: of means, probabilities or quantiles, not of log odds.
+    Every member is a fitted estimator in `estimators_`.
 device : str, default='cpu'
     'cpu', 'cuda', 'cuda:1', 'mps', or 'auto': a GPU where there is one and a step is
     worth it. Fitted state is on the CPU.
@@ -121,6 +126,9 @@ gradient_norms_ : ndarray of shape (n_iter_, n_layers_ - 1)
     Norm of the gradient by layer, in the last batch of each epoch, before clipping.
 n_iter_, t_ : int
     Epochs, and rows seen in them.
+estimators_ : list of fitted estimators
+    The members, with ``n_estimators > 1``. Weights, curves and records are theirs; the
+    ensemble itself has sums, means and the longest `n_iter_`.
 n_features_in_, n_outputs_, n_layers_, n_parameters_ : int
     Input columns, outputs, layers with inputs and outputs, and parameters.
 feature_names_in_ : ndarray of shape (n_features,)

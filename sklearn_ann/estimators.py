@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -48,10 +49,12 @@ from .assembly import (
 )
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target
+from .engine.fit import Fit, Outcome
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import Request, fit_networks
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
+from .members import train_members
 from .model import Model
 from .parameters import (
     Plan,
@@ -59,13 +62,50 @@ from .parameters import (
     make_plan,
 )
 from .signatures import ClassifierParameters, RegressorParameters
-from .watching import Watcher, validation_scorer
+from .watching import Attributes, Watcher, validation_scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an estimator wants trained, and what it needs to keep the outcomes.
+
+    Jobs of several estimators can be trained by one call of `fit_networks`.
+
+    Attributes
+    ----------
+    fits : list of Fit
+        One, or one for each restart.
+    plan : Plan
+    target : Target
+    model : Model
+        Units, without parameters.
+    attributes : callable (row) -> dict
+        Parameters (P,) -> attributes that make the estimator ready to predict.
+    watcher : Watcher
+        Silent until it is told to begin.
+    seed : int
+    """
+
+    fits: list[Fit]
+    plan: Plan
+    target: Target
+    model: Model
+    attributes: Attributes
+    watcher: Watcher
+    seed: int
+
+    @property
+    def requests(self) -> list[Request]:
+        """What to ask `fit_networks` for, in the order of the fits."""
+        plan, loss = self.plan, self.target.loss
+        place = (plan.options, plan.device, plan.dtype)
+        return [Request(fit, plan.architecture, loss, *place) for fit in self.fits]
 
 
 class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
     """What both estimators share: all but their targets and predictions."""
 
-    _model: Model
+    _model: Any
     _target: Any
 
     @keeps_state
@@ -136,20 +176,52 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         sample_weight: Any,
         memory: Memory | None,
         *,
+        incremental: bool = False,
+        **options: Any,
+    ) -> Any:
+        X, y = self._check(X, y, reset=memory is None)
+        options["incremental"] = incremental
+        if self.n_estimators > 1:
+            return train_members(self, X, y, sample_weight, memory, options)
+        job = self._assemble(X, y, sample_weight, memory, **options)
+        job.watcher.begin(job.fits)
+        kept = self._keep(job, fit_networks(job.requests))
+        job.watcher.end(kept.row)
+        if not incremental:
+            warn_of(kept, self.max_iter)
+        return self
+
+    def _assemble(
+        self,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: Any,
+        memory: Memory | None = None,
+        *,
         validation: tuple[Any, Any, Any] = (None, None, None),
         groups: Any = None,
         given: tuple[Any, Any] = (None, None),
         classes: Any = None,
         incremental: bool = False,
-    ) -> Any:
-        X, y = self._check(X, y, reset=memory is None)
+        member: bool = False,
+        like: Job | None = None,
+    ) -> Job:
+        """Turn checked data and parameters into fits; nothing is trained or kept.
+
+        ``like`` is the job of another member of the same ensemble: units and tables
+        are taken over from it.
+        """
         target = self._target if memory else self._learn_target(y, classes)
-        rows = self._weighted(X, y, sample_weight, target)
+        rows = everything = self._weighted(X, y, sample_weight, target)
         seed = memory.seed if memory else draw_seed(self.random_state)
         rows, held_out = self._validation(rows, validation, groups, seed, target)
         architecture = make_architecture(self, rows.X.shape[1], rows.y.shape[1], target)
         plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
-        model = self._unfitted_model(rows, target, plan, memory)
+        # Members share one table, so their scales come from all rows, held out or not.
+        scaled = everything if member else rows
+        model = (
+            like.model if like else self._unfitted_model(scaled, target, plan, memory)
+        )
         if memory and memory.kind != plan.kind:
             memory = Memory(seed, None)  # another solver cannot use this one's state
         attributes = functools.partial(self._attributes, model, target)
@@ -165,24 +237,21 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             memory=memory,
             resumed=self._model.parameters if memory else None,
             keep_state=self.warm_start or incremental,
+            made=(like.fits[0].x, like.fits[0].y) if like else None,
         )
         if held_out is not None:
             scorer = validation_scorer(self, held_out, attributes)
             for fit in fits:
                 fit.validate = scorer
         watcher = Watcher(self, rows, sample_weight, attributes)
-        watcher.begin(fits)
-        place = (plan.options, plan.device, plan.dtype)
-        outcomes = fit_networks(
-            [Request(fit, architecture, target.loss, *place) for fit in fits]
-        )
+        return Job(fits, plan, target, model, attributes, watcher, seed)
+
+    def _keep(self, job: Job, outcomes: list[Outcome]) -> Outcome:
+        """Become fitted: keep the best of a job's outcomes, and return it."""
         best = min(outcomes, key=final_loss)
-        self.__dict__.update(attributes(best.row))
-        self._keep_record(best, plan, seed)
-        watcher.end(best.row)
-        if not incremental:
-            warn_of(best, self.max_iter)
-        return self
+        self.__dict__.update(job.attributes(best.row))
+        self._keep_record(best, job.plan, job.seed)
+        return best
 
     def _partial_fit(
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None
@@ -394,7 +463,16 @@ class ANNRegressor(  # noqa: D101 - its docstring is made below
         """
         predicted = self.predict(as_numpy(X))
         y = check_array(as_numpy(y), ensure_2d=False, dtype=np.float64)
-        return self._model.loss.d2(y, predicted, as_numpy(sample_weight))
+        check_consistent_length(predicted, y)
+        if y.size != len(y) * self.n_outputs_:
+            raise ValueError(
+                f"y has shape {y.shape}, expected {self.n_outputs_} columns, as in fit."
+            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                as_numpy(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+            )
+        return self._model.loss.d2(y, predicted, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

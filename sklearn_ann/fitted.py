@@ -10,14 +10,14 @@ from sklearn.utils.validation import check_is_fitted
 from .assembly import Memory
 from .engine.fit import Outcome
 from .engine.network import Parameters
-from .model import Model, collapsed
+from .model import Ensemble, collapsed
 from .parameters import Plan
 
 
 class FittedNetworkMixin:
     """Fitted attributes of both estimators; its weights are views."""
 
-    _model: Model
+    _model: Any
 
     def _keep_record(self, outcome: Outcome, plan: Plan, seed: int) -> None:
         """Keep what the fit went through, and no rows of data."""
@@ -39,15 +39,21 @@ class FittedNetworkMixin:
         self.device_, self.dtype_ = str(plan.device), str(plan.dtype)[len("torch.") :]
         self.status_ = outcome.status.value
         self.fit_seconds_ = outcome.seconds
-        vars(self).pop("_memory", None)
+        for name in ("_memory", "estimators_"):
+            vars(self).pop(name, None)
         if outcome.state is not None:
             self._memory = Memory(seed, outcome.state, plan.kind)
 
     @property
     def _parameters(self) -> Parameters:
         check_is_fitted(self)
-        assert self._model.parameters is not None
-        return self._model.parameters
+        if isinstance(self._model, Ensemble):
+            raise AttributeError(
+                "An ensemble has no weights of its own; those of member i are in "
+                "estimators_[i]."
+            )
+        parameters: Parameters = self._model.parameters
+        return parameters
 
     @property
     def gradient_norms_(self) -> np.ndarray:
@@ -79,6 +85,7 @@ class FittedNetworkMixin:
     def coefs_scale_(self) -> str:
         """Units of `coefs_`: "user", or "network" where the targets' do not fold in."""
         check_is_fitted(self)
+        self._parameters  # noqa: B018 - raises for an ensemble
         return "user" if self._model.folds_targets else "network"
 
     @property
@@ -93,7 +100,8 @@ class FittedNetworkMixin:
 
     def _linear(self) -> tuple[np.ndarray, Any]:
         check_is_fitted(self)
-        found = collapsed(self._model)
+        single = not isinstance(self._model, Ensemble)
+        found = collapsed(self._model) if single else None
         if found is None:
             raise AttributeError(
                 "coef_ and intercept_ exist only where the network is linear in X: "

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
 from .encoding import Scaling
@@ -125,6 +126,49 @@ def _writable(parameters: Parameters) -> Parameters:
         [np.array(bias) for bias in biases],
         None if skip is None else np.array(skip),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Several fitted models whose predictions are averaged.
+
+    Attributes
+    ----------
+    models : tuple of Model
+    """
+
+    models: tuple[Model, ...]
+
+    @property
+    def loss(self) -> Loss:
+        """The members' loss."""
+        return self.models[0].loss
+
+    @property
+    def architecture(self) -> Architecture:
+        """The members' architecture."""
+        return self.models[0].architecture
+
+    def predict(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
+        """Means of the members' predictions (n, m)."""
+        predictions = np.stack([model.predict(X) for model in self.models])
+        return np.asarray(predictions.mean(axis=0))
+
+    def raw(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
+        """Mean predictions on the scale of raw outputs (n, m), both tails exact."""
+        raws = np.stack([model.raw(X) for model in self.models])
+        if self.loss.name == "log_loss":
+            return _log_mean(log_expit(raws)) - _log_mean(log_expit(-raws))
+        if self.loss.name == "multinomial":
+            return _log_mean(log_softmax(raws, axis=2))
+        if self.loss.name in ("poisson", "gamma"):
+            return _log_mean(raws)
+        return raws.mean(axis=0)
+
+
+def _log_mean(logs: np.ndarray) -> np.ndarray:
+    """Logarithm of the mean over members, from logarithms (members, n, m)."""
+    return logsumexp(logs, axis=0) - np.log(len(logs))
 
 
 def _tensor(X: np.ndarray) -> Tensor:

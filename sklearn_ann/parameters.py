@@ -69,6 +69,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_grad_norm": [_POSITIVE, None],
     "init": [StrOptions({"auto", *INITIALIZERS})],
     "n_init": [_COUNT],
+    "n_estimators": [_COUNT],
     "device": [str, torch.device],
     "dtype": [StrOptions({"auto", *DTYPES})],
 }

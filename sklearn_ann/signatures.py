@@ -57,6 +57,7 @@ class RegressorParameters:
         linear_skip=False,
         init="auto",
         n_init=1,
+        n_estimators=1,
         device="cpu",
         dtype="auto",
     ):
@@ -94,6 +95,7 @@ class RegressorParameters:
         self.linear_skip = linear_skip
         self.init = init
         self.n_init = n_init
+        self.n_estimators = n_estimators
         self.device = device
         self.dtype = dtype
 
@@ -143,6 +145,7 @@ class ClassifierParameters:
         linear_skip=False,
         init="auto",
         n_init=1,
+        n_estimators=1,
         device="cpu",
         dtype="auto",
     ):
@@ -179,5 +182,6 @@ class ClassifierParameters:
         self.linear_skip = linear_skip
         self.init = init
         self.n_init = n_init
+        self.n_estimators = n_estimators
         self.device = device
         self.dtype = dtype

@@ -226,6 +226,7 @@ class Feeder:
         plan = plan_epoch(rows.n, batch, chunk)
         self.kinds = [Kind(segment, rows, like) for segment in plan]
         self._n, self._in_place = rows.n, rows.contiguous
+        self._offsets = None if self._in_place else rows.offsets
         self._blocks: dict[tuple[int, int] | int, Block] = {}
         self._kept: list[Block] | None = None
         self._row_bytes = self._bytes_per_row()
@@ -280,6 +281,8 @@ class Feeder:
         """Stack the orders, padded by their last row, (K, n_max)."""
         if self.K == 1:
             return orders[0].unsqueeze(0)
+        if (self._n == self._n[0]).all():
+            return torch.stack(orders)
         order = torch.empty((self.K, int(self._n.max())), dtype=torch.int64)
         for row, own in zip(order, orders, strict=True):
             row[: len(own)] = own
@@ -351,6 +354,8 @@ class Feeder:
     def _table_rows(self, places: Tensor) -> Tensor:
         if self._in_place:
             return places
+        if self._offsets is not None:
+            return places + self._offsets
         return torch.stack(
             [self.rows.index[k][places[:, k]] for k in range(self.K)], dim=1
         )

@@ -201,7 +201,6 @@ class Adam(Optimizer):
         flat = self.stack.flat
         self._step_count = torch.zeros((), dtype=torch.float32, device=flat.device)
         self._lists: tuple[list[Tensor], ...] = (
-            [flat],
             [self.stack.gradient],
             [self.moments[0]],
             [self.moments[1]],
@@ -212,22 +211,13 @@ class Adam(Optimizer):
         self._fused = fused if flat.device.type in ("cpu", "cuda") else None
 
     def stepper(self) -> Callable[[], None]:
-        """Return the fused step where all networks agree, else the spread one."""
-        alike = isinstance(self.rate, float) and shared(self._count)
-        if not alike or self._fused is None:
+        """Return the fused step where all networks have taken as many, else `step`."""
+        if self._fused is None or not shared(self._count):
             return self.step
-        options, taken = self._options, int(self._count[0])
-        fused, count = self._fused, self._step_count.fill_
-        arguments = {
-            "lr": self.rate,
-            "beta1": options.beta_1,
-            "beta2": options.beta_2,
-            "weight_decay": 0.0,
-            "eps": options.epsilon,
-            "amsgrad": False,
-            "maximize": False,
-        }
-        adam = functools.partial(fused, *self._lists, **arguments)
+        taken, count = int(self._count[0]), self._step_count.fill_
+        if not isinstance(self.rate, float):
+            return self._scaled_stepper(taken, self.rate)
+        adam = self._fused_call(self.stack.flat, self.rate)
 
         def step() -> None:
             self._ahead += 1
@@ -235,6 +225,38 @@ class Adam(Optimizer):
             adam()
 
         return step
+
+    def _scaled_stepper(self, taken: int, rate: Tensor) -> Callable[[], None]:
+        """Let the kernel move a zero at rate 1; scale that move by each one's rate.
+
+        Three calls, where the formulas of `step` take ten.
+        """
+        flat, count = self.stack.flat, self._step_count.fill_
+        move = torch.zeros_like(flat)
+        adam = self._fused_call(move, 1.0)
+
+        def step() -> None:
+            self._ahead += 1
+            count(taken + self._ahead)
+            move.zero_()
+            adam()
+            flat.addcmul_(move, rate)
+
+        return step
+
+    def _fused_call(self, moved: Tensor, rate: float) -> Callable[[], None]:
+        options = self._options
+        arguments = {
+            "lr": rate,
+            "beta1": options.beta_1,
+            "beta2": options.beta_2,
+            "weight_decay": 0.0,
+            "eps": options.epsilon,
+            "amsgrad": False,
+            "maximize": False,
+        }
+        assert self._fused is not None
+        return functools.partial(self._fused, [moved], *self._lists, **arguments)
 
     def step(self) -> None:
         """Take one step."""

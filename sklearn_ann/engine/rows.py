@@ -194,6 +194,16 @@ class RowSet:
         index = self.index[0]
         return torch.equal(index, torch.arange(len(index), device=index.device))
 
+    @cached_property
+    def offsets(self) -> Tensor | None:
+        """Where each network's rows begin, (K, 1), if all are whole runs of rows."""
+        starts = torch.stack([i[0] for i in self.index]).unsqueeze(1)
+        for start, index in zip(starts, self.index, strict=True):
+            run = torch.arange(len(index), device=index.device) + start
+            if not torch.equal(index, run):
+                return None
+        return starts
+
     def select(self, keep: list[int]) -> RowSet:
         """Keep the rows of some networks."""
         return RowSet(

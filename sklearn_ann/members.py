@@ -1,0 +1,115 @@
+"""An ensemble: networks that differ in seed and held-out rows, trained as one stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from .assembly import Memory, draw_seed
+from .engine.fit import Outcome, Status
+from .fitting import fit_networks
+from .guarding import warn_of
+from .model import Ensemble
+
+# The worst ending of a member is the ensemble's.
+_WORST_FIRST = (Status.DIVERGED, Status.MAX_ITER, Status.STOPPED, Status.CONVERGED)
+
+
+def member_seed(seed: int, i: int) -> int:
+    """Seed of the i-th member; the first one's is the ensemble's own."""
+    if i == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, 0, i]).generate_state(1)[0])
+
+
+def train_members(
+    ensemble: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    memory: Memory | None,
+    options: dict[str, Any],
+) -> Any:
+    """Fit an estimator with ``n_estimators > 1``.
+
+    Parameters
+    ----------
+    ensemble : ANNRegressor or ANNClassifier
+    X, y
+        Checked by the ensemble.
+    sample_weight
+        As the user gave it.
+    memory : Memory or None
+        Of the ensemble; with one, the members go on from their own.
+    options : dict
+        For the members' ``_assemble``.
+    """
+    if memory is None or not hasattr(ensemble, "estimators_"):
+        members, resumed = _new_members(ensemble), False
+    else:
+        members, resumed = list(ensemble.estimators_), True
+    jobs: list[Any] = []
+    for member in members:
+        own = member._memory_to_resume() if resumed else None
+        like = jobs[0] if jobs else None
+        jobs.append(
+            member._assemble(
+                X, y, sample_weight, own, member=True, like=like, **options
+            )
+        )
+    watcher = jobs[0].watcher
+    watcher.estimator = ensemble
+    watcher.begin([fit for job in jobs for fit in job.fits])
+    outcomes = iter(fit_networks([r for job in jobs for r in job.requests]))
+    kept = [
+        member._keep(job, [next(outcomes) for _ in job.fits])
+        for member, job in zip(members, jobs, strict=True)
+    ]
+    attributes = _attributes(ensemble, members, jobs[0].target)
+    ensemble.__dict__.update(attributes)
+    _keep_summary(ensemble, members, kept)
+    watcher.attributes = lambda row: attributes
+    watcher.end(kept[0].row)
+    if not options["incremental"]:
+        worst = min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
+        warn_of(worst, ensemble.max_iter)
+    return ensemble
+
+
+def _new_members(ensemble: Any) -> list[Any]:
+    seed, members = draw_seed(ensemble.random_state), []
+    for i in range(ensemble.n_estimators):
+        member = clone(ensemble)
+        member.set_callbacks()
+        member.set_params(n_estimators=1, random_state=member_seed(seed, i))
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(ensemble, name):
+                setattr(member, name, getattr(ensemble, name))
+        members.append(member)
+    return members
+
+
+def _attributes(ensemble: Any, members: list[Any], target: Any) -> dict[str, Any]:
+    return {
+        "_model": Ensemble(tuple(member._model for member in members)),
+        "_target": target,
+        "estimators_": members,
+        **ensemble._public_attributes(target),
+    }
+
+
+def _keep_summary(ensemble: Any, members: list[Any], kept: list[Outcome]) -> None:
+    """Keep sums, means and the worst of what the members went through."""
+    ensemble.n_iter_ = max(member.n_iter_ for member in members)
+    ensemble.t_ = sum(member.t_ for member in members)
+    ensemble.loss_ = float(np.mean([member.loss_ for member in members]))
+    ensemble.fit_seconds_ = sum(member.fit_seconds_ for member in members)
+    ensemble.n_parameters_ = sum(member.n_parameters_ for member in members)
+    worst = min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
+    ensemble.status_ = worst.status.value
+    for name in ("n_layers_", "solver_", "alpha_", "batch_size_", "device_", "dtype_"):
+        setattr(ensemble, name, getattr(members[0], name))
+    for name in ("loss_curve_", "validation_scores_", "best_loss_", "_memory"):
+        ensemble.__dict__.pop(name, None)  # of an earlier fit as a single network
