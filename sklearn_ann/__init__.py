@@ -7,7 +7,8 @@ logistic regression, and every layer is a measured step away from that.
 from .batching import batched_fits
 from .comparison import compare
 from .estimators import ANNClassifier, ANNRegressor
+from .replicates import bootstrap_fits
 
 __version__ = "0.1.0"
 
-__all__ = ["ANNClassifier", "ANNRegressor", "batched_fits", "compare"]
+__all__ = ["ANNClassifier", "ANNRegressor", "batched_fits", "bootstrap_fits", "compare"]

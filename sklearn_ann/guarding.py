@@ -53,20 +53,25 @@ def final_loss(outcome: Outcome) -> float:
     return loss if np.isfinite(loss) else np.inf
 
 
-def warn_of(outcome: Outcome, max_iter: int) -> None:
-    """Turn a failure into one warning that says what to do."""
+def failure(outcome: Outcome, max_iter: int) -> str | None:
+    """Say what went wrong and what to do; None for a fit that ended well."""
     if outcome.status is Status.DIVERGED:
-        message = (
+        return (
             f"Training became non-finite in epoch {outcome.n_iter}; the last finite "
             "parameters are kept. Lower learning_rate_init, set max_grad_norm, or use "
             "standardize=True."
         )
-    elif outcome.status is Status.MAX_ITER:
-        message = (
+    if outcome.status is Status.MAX_ITER:
+        return (
             f"Training reached max_iter={max_iter} before it converged. Raise "
             "max_iter or learning_rate_init, or raise tol if the loss is good enough."
         )
-    else:
-        return
-    # The caller of fit: above are this function, _train, fit and its two decorators.
-    warnings.warn(message, ConvergenceWarning, stacklevel=6)
+    return None
+
+
+def warn_of(outcome: Outcome, max_iter: int) -> None:
+    """Turn a failure into one warning."""
+    message = failure(outcome, max_iter)
+    if message is not None:
+        # The caller of fit: above are this function, _train, fit and its decorators.
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)

@@ -46,6 +46,28 @@ def train_members(
     options : dict
         For the members' ``_assemble``.
     """
+    members, jobs = assemble_members(ensemble, X, y, sample_weight, memory, options)
+    watcher = jobs[0].watcher
+    watcher.estimator = ensemble
+    watcher.begin([fit for job in jobs for fit in job.fits])
+    outcomes = fit_networks([r for job in jobs for r in job.requests])
+    worst = keep_members(ensemble, members, jobs, outcomes)
+    watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
+    watcher.end(worst.row)
+    if not options["incremental"]:
+        warn_of(worst, ensemble.max_iter)
+    return ensemble
+
+
+def assemble_members(
+    ensemble: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    memory: Memory | None,
+    options: dict[str, Any],
+) -> tuple[list[Any], list[Any]]:
+    """Return the members, still without parameters, and a job for each."""
     if memory is None or not hasattr(ensemble, "estimators_"):
         members, resumed = _new_members(ensemble), False
     else:
@@ -59,23 +81,27 @@ def train_members(
                 X, y, sample_weight, own, member=True, like=like, **options
             )
         )
-    watcher = jobs[0].watcher
-    watcher.estimator = ensemble
-    watcher.begin([fit for job in jobs for fit in job.fits])
-    outcomes = iter(fit_networks([r for job in jobs for r in job.requests]))
+    return members, jobs
+
+
+def keep_members(
+    ensemble: Any, members: list[Any], jobs: list[Any], outcomes: list[Outcome]
+) -> Outcome:
+    """Make the members and their ensemble fitted; return the worst of the outcomes.
+
+    Parameters
+    ----------
+    outcomes : list of Outcome
+        Of all fits of all jobs, in their order.
+    """
+    rest = iter(outcomes)
     kept = [
-        member._keep(job, [next(outcomes) for _ in job.fits])
+        member._keep(job, [next(rest) for _ in job.fits])
         for member, job in zip(members, jobs, strict=True)
     ]
-    attributes = _attributes(ensemble, members, jobs[0].target)
-    ensemble.__dict__.update(attributes)
+    ensemble.__dict__.update(_attributes(ensemble, members, jobs[0].target))
     _keep_summary(ensemble, members, kept)
-    watcher.attributes = lambda row: attributes
-    watcher.end(kept[0].row)
-    if not options["incremental"]:
-        worst = min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
-        warn_of(worst, ensemble.max_iter)
-    return ensemble
+    return min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
 
 
 def _new_members(ensemble: Any) -> list[Any]:

@@ -40,7 +40,8 @@ class MemoryGauge:
     def __init__(self, budget: int | None) -> None:
         self._asked = budget
         self._at_start: int | None = None
-        self._budget = 0
+        self._budget = self._most_grown = 0
+        self._per_task = float(_LEAST_PER_TASK)
 
     def start(self) -> None:
         """Take the process as it is now as the beginning."""
@@ -48,12 +49,17 @@ class MemoryGauge:
         available = free()
         share = _MOST_BY_DEFAULT if available is None else _SHARE_OF_FREE * available
         self._budget = self._asked or int(min(share, _MOST_BY_DEFAULT))
+        self._most_grown, self._per_task = 0, float(_LEAST_PER_TASK)
 
     def room_for(self, n_waiting: int) -> int:
         """Tasks that may start besides ``n_waiting`` that wait now."""
         now = resident()
         if now is None or self._at_start is None:
             return 0  # not measurable here: stay with the number that was allowed
-        grown = max(0, now - self._at_start)
-        per_task = max(_LEAST_PER_TASK, grown / max(1, n_waiting))
-        return int((self._budget - grown) / per_task)
+        grown = now - self._at_start
+        # What finished tasks gave back stays with the process, and is used again: only
+        # while it grows does its size say what the tasks cost.
+        if grown > self._most_grown:
+            self._most_grown = grown
+            self._per_task = max(_LEAST_PER_TASK, grown / max(1, n_waiting))
+        return int(self._budget / self._per_task) - n_waiting

@@ -1,6 +1,8 @@
-"""Which rows a network trains on, and which it is validated on."""
+"""Which rows a network trains on, with what weight, and which it is validated on."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import (
@@ -90,3 +92,80 @@ def positive_rows(weight: np.ndarray | None, n: int) -> np.ndarray:
             "be positive for at least one row."
         )
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Bootstrap replicates of n rows.
+
+    Attributes
+    ----------
+    draws : ndarray of shape (R, n)
+        How often, or how much, each row counts.
+    weights : ndarray of shape (R, n)
+        The same times the rows' own weights.
+    left_out : ndarray of bool of shape (R, n)
+        Rows that could have been drawn, and were not.
+    seeds : ndarray of int of shape (R,)
+        One for the fit of each replicate.
+    """
+
+    draws: np.ndarray
+    weights: np.ndarray
+    left_out: np.ndarray
+    seeds: np.ndarray
+
+
+def bootstrap_sample(
+    n: int,
+    n_replicates: int,
+    seed: int,
+    *,
+    bayesian: bool = False,
+    groups: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+) -> Sample:
+    """Draw rows, or whole groups, with replacement; or weigh them at random.
+
+    Parameters
+    ----------
+    n, n_replicates : int
+    seed : int
+        Each replicate has a generator of its own: more replicates leave the first as
+        they are.
+    bayesian : bool
+    groups : ndarray of shape (n,) or None
+    weight : ndarray of shape (n,) or None
+        Rows of weight zero cannot be drawn.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two rows or groups to draw from.
+    """
+    counted = positive_rows(weight, n)
+    labels = counted if groups is None else groups[counted]
+    units, unit_of = np.unique(labels, return_inverse=True)
+    if len(units) < 2:
+        raise ValueError(
+            f"A bootstrap needs two or more {'rows' if groups is None else 'groups'} "
+            f"of positive weight to draw from; got {len(units)}."
+        )
+    draws = np.zeros((n_replicates, n))
+    seeds = np.empty(n_replicates, dtype=np.int64)
+    for i in range(n_replicates):
+        rng = np.random.default_rng([seed, i])
+        seeds[i] = rng.integers(2**31)
+        draws[i, counted] = _draw(rng, len(units), bayesian)[unit_of]
+    left_out = np.zeros(draws.shape, dtype=bool)
+    left_out[:, counted] = draws[:, counted] == 0.0
+    return Sample(draws, draws if weight is None else draws * weight, left_out, seeds)
+
+
+def _draw(rng: np.random.Generator, n_units: int, bayesian: bool) -> np.ndarray:
+    """Whole numbers, or Dirichlet(1, ..., 1) weights times n_units, (n_units,)."""
+    if bayesian:
+        drawn = rng.exponential(size=n_units)
+        return drawn * (n_units / drawn.sum())
+    chosen = rng.integers(n_units, size=n_units)
+    return np.bincount(chosen, minlength=n_units)

@@ -367,6 +367,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "linear_skip": ["yes", None],
     "init": ["zeros", None],
     "n_init": [0, 1.5],
+    "n_estimators": [0, 1.5],
     "device": [0, None],
     "dtype": ["float16", np.float32, None],
 }

@@ -148,11 +148,49 @@ def solve(
     return solver
 
 
+def solve_apart(problem: Problem, tolerance: float) -> tuple[LBFGS, list[int]]:
+    """Solve, with searches of a few problems passed on alone; note how many."""
+    sizes: list[int] = []
+
+    def some(x: Tensor, keep: list[int]) -> tuple[Tensor, Tensor]:
+        assert len(x) == len(keep)
+        sizes.append(len(keep))
+        return problem.rows(keep).evaluate(x)
+
+    solver = LBFGS(problem.start)
+    solver.start(problem.evaluate)
+    for _ in range(2000):
+        if solver.finished.all():
+            break
+        solver.iterate(problem.evaluate, some)
+        solver.finish(solver.gradient_max < tolerance)
+    return solver, sizes
+
+
 def assert_same(stack: LBFGS, row: int, single: LBFGS) -> None:
     for name in ("x", "f", "g", "n_evaluations", "stalled", "finished"):
         ours, alone = getattr(stack, name)[row], getattr(single, name)[0]
         torch.testing.assert_close(
             ours, alone, rtol=STACK_TOLERANCE, atol=STACK_TOLERANCE, equal_nan=True
+        )
+
+
+# A few problems at a time
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_searches_of_a_few_take_the_same_path(name):
+    problem = make(name, 5)
+    together = solve(problem.evaluate, problem.start, 1e-9)
+    apart, sizes = solve_apart(problem, 1e-9)
+    assert sizes, "no search was ever continued by a few problems"
+    assert max(sizes) <= 2  # of five
+    for name in ("x", "f", "g", "n_evaluations"):
+        torch.testing.assert_close(
+            getattr(apart, name),
+            getattr(together, name),
+            rtol=STACK_TOLERANCE,
+            atol=STACK_TOLERANCE,
         )
 
 

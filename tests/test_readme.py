@@ -35,10 +35,11 @@ def test_python_blocks_run_and_print_what_is_shown():
     shown = dict(pairwise(BLOCKS))
     python = [block for block in BLOCKS if block[0] == "python"]
     assert python
+    names = {"__name__": "__main__"}  # a later block goes on with what is there
     for block in python:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(block[1], "README.md", "exec"), {"__name__": "__main__"})
+            exec(compile(block[1], "README.md", "exec"), names)
         language, expected = shown[block]
         assert language == "text"
         check_output(printed.getvalue(), expected)
@@ -47,6 +48,9 @@ def test_python_blocks_run_and_print_what_is_shown():
 def check_output(printed, expected):
     """Same words; scores as shown up to the machine; times may be anything."""
     assert words(printed) == words(expected)
+    if "R2" not in expected:
+        assert printed == expected
+        return
     assert scores(printed) == pytest.approx(scores(expected), abs=0.01)
 
 
@@ -62,7 +66,7 @@ def scores(text):
 
 
 def test_the_check_sees_other_words_and_other_scores():
-    (expected,) = (text for kind, text in BLOCKS if kind == "text")
+    expected = next(text for kind, text in BLOCKS if kind == "text")
     first = NUMBER.search(expected)[0]
     check_output(expected, expected)
     with pytest.raises(AssertionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -113,6 +114,14 @@ class Kind:
         self.rate = torch.tensor(self.rates[0], dtype=like.dtype, device=like.device)
         self.alike = self.share * self.rate
 
+    def select(self, keep: list[int]) -> Kind:
+        """Return the same for some of the networks; their places stay padded."""
+        kind = copy.copy(self)
+        kind.active, kind.rates = self.active[keep], self.rates[keep]
+        kind.all_active = bool(kind.active.all())
+        kind.share, kind.alike = self.share[keep], self.alike[keep]
+        return kind
+
 
 class Block:
     """Buffers for up to T pieces of b rows of K networks, and their views."""
@@ -178,6 +187,19 @@ class Block:
                 zip(x_pieces, self._cut(self.y), self._cut(self.raw), rates)  # noqa: B905
             )
         ]
+
+    def select(self, keep: list[int]) -> Block:
+        """Return a block of some of the networks: dense rows, without dropout."""
+        assert self.x is not None and self.coefficient is not None and not self.masks
+        block = copy.copy(self)
+        block.K, block.kind = len(keep), self.kind.select(keep)
+        index = torch.tensor(keep, device=self._device)
+        block.x, block.y = self.x.index_select(1, index), self.y.index_select(1, index)
+        block.raw = self.raw.new_empty(self.T, block.K, *self.raw.shape[2:])
+        if self.kind.weighted:
+            block.coefficient = self.coefficient.index_select(1, index)
+        block.view_steps()
+        return block
 
     def _cut(self, tensor: Tensor) -> list[Tensor]:
         """Cut (T, K, b, columns) into its pieces; without the stack axis if K = 1."""
@@ -266,6 +288,19 @@ class Feeder:
             yield from self._gathered(
                 self._order([torch.arange(int(n)) for n in self._n])
             )
+
+    def select(self, keep: list[int]) -> Feeder | None:
+        """Feed some of the networks what is kept of their rows.
+
+        None where nothing is, or in another form: they need a feeder of their own.
+        """
+        dense = isinstance(self.rows.x, Tensor)
+        if self._kept is None or self.dropout or self._in_place or not dense:
+            return None
+        feeder = copy.copy(self)
+        feeder.K, feeder.rows = len(keep), self.rows.select(keep)
+        feeder._kept = [block.select(keep) for block in self._kept]
+        return feeder
 
     def _can_be_sliced(self) -> bool:
         """Whether the table itself can serve; there are masks for all its rows then."""

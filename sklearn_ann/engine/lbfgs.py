@@ -32,6 +32,8 @@ from torch import Tensor
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x (K, P) -> f (K,), g (K, P); the result may be overwritten by the next call."""
+EvaluateSome = Callable[[Tensor, list[int]], tuple[Tensor, Tensor]]
+"""x (k, P) and the numbers of k problems -> f (k,), g (k, P)."""
 
 DECREASE = 1e-4  # least decrease, as a share of what the slope at the start promises
 CURVATURE = 0.9  # the slope must rise to this share of the slope at the start
@@ -39,6 +41,7 @@ EXPANSION = 4.0  # growth of the step while no upper end is known
 MARGIN = 0.1  # interpolated steps keep this share of the bracket from its ends
 SHRINKAGE = 0.66  # a bracket that stays above this share of its width is halved next
 LEAST_GAMMA = 2.0**-52  # least s'y / y'y of a pair worth keeping
+FEW = 0.5  # a smaller share of problems is worth an evaluation of its own
 MOST_IN_NUMPY = 2**15  # elements of x; with more, torch starts to use its threads
 
 
@@ -139,26 +142,29 @@ class LBFGS:
         self.x, self.g = self.x[keep], self.g[keep]
         self._memory, self._maxima = self._memory.select(keep), None
 
-    def iterate(self, evaluate: Evaluate) -> None:
+    def iterate(self, evaluate: Evaluate, some: EvaluateSome | None = None) -> None:
         """Move every unfinished problem to a lower point, or mark it as stalled.
 
         All K problems are passed to each evaluation. What comes back for finished
-        problems, or for those whose step is already accepted, is ignored.
+        problems, or for those whose step is already accepted, is ignored. Where these
+        are most of them, the others are passed to ``some`` alone, if it is given.
         """
         rows = {k for k, done in enumerate(self.finished.tolist()) if not done}
         if not rows:
             return
         x, g, self._maxima = self.x, self.g, None
-        rows = self._search(evaluate, rows)
+        rows = self._search(evaluate, some, rows)
         if rows:  # a poor memory may be to blame: once more, along the gradient
             self._memory.forget(self._mask(rows), self.g)
-            rows = self._search(evaluate, rows)
+            rows = self._search(evaluate, some, rows)
         if rows:
             self.stalled = self.stalled | self._mask(rows)
             self.finish(self.stalled)
         self._memory.add(self.x, x, self.g, g)
 
-    def _search(self, evaluate: Evaluate, rows: set[int]) -> set[int]:
+    def _search(
+        self, evaluate: Evaluate, some: EvaluateSome | None, rows: set[int]
+    ) -> set[int]:
         """Go down in the problems rows; return those that found no way down."""
         memory, start = self._memory, self.x
         searches = self._begin(rows)
@@ -171,7 +177,10 @@ class LBFGS:
                 steps[k] = search.step
                 self.evaluations[k] += 1
             x = memory.step(start, steps)
-            f, g = evaluate(x)
+            if some is not None and len(searches) <= len(self.values) * FEW:
+                f, g = _scattered(some, x, list(searches))
+            else:
+                f, g = evaluate(x)
             values, slopes = f.tolist(), memory.slopes(g)
             lower = {k for k, s in searches.items() if s.tell(values[k], slopes[k])}
             self._take(lower, x, values, g)
@@ -203,6 +212,14 @@ class LBFGS:
         """Shape (K,), True in rows."""
         flags = [k in rows for k in range(len(self.values))]
         return self.finished.new_tensor(flags)
+
+
+def _scattered(some: EvaluateSome, x: Tensor, rows: list[int]) -> tuple[Tensor, Tensor]:
+    """Evaluate problems rows at x (K, P); the others have f, g of zeros."""
+    index = torch.tensor(rows, device=x.device)
+    f, g = some(x[index], rows)
+    zeros = x.new_zeros(len(x)), torch.zeros_like(x)
+    return zeros[0].index_copy_(0, index, f), zeros[1].index_copy_(0, index, g)
 
 
 _quiet = np.errstate(all="ignore")  # what is not finite is found by its effects

@@ -317,6 +317,21 @@ def accumulate(stack: NetworkStack, block: Block, i: int, loss: Loss) -> None:
         stack.gradient.add_(earlier)
 
 
+def objective(
+    stack: NetworkStack, penalty: Penalty, feeder: Feeder, loss: Loss, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Objective (K,) and gradient (K, P) of a stack at parameters (K, P)."""
+    stack.set_rows(stack.flat, x)
+    total = penalty.value()
+    for block in feeder.epoch(None):
+        for i in range(block.n_pieces):
+            accumulate(stack, block, i, loss)
+        total += _recorded(block, loss)
+    if penalty.has_gradient:
+        penalty.add_gradient()
+    return total, stack.rows(stack.gradient)
+
+
 class QuasiNewton(Solver):
     """Iterations of L-BFGS on all rows; Newton's method at the end of a regression."""
 
@@ -347,24 +362,25 @@ class QuasiNewton(Solver):
 
     def _prepare(self) -> None:
         self.feeder = full_batches(self.stack, self.rows)
+        self._K_prepared = self.stack.K
 
     def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Objective (K,) and gradient (K, P) at parameters (K, P)."""
-        stack = self.stack
-        stack.set_rows(stack.flat, x)
-        total = self.penalty.value()
-        for block in self.feeder.epoch(None):
-            for i in range(block.n_pieces):
-                accumulate(stack, block, i, self.loss)
-            total += _recorded(block, self.loss)
-        if self.penalty.has_gradient:
-            self.penalty.add_gradient()
-        return total, stack.rows(stack.gradient)
+        return objective(self.stack, self.penalty, self.feeder, self.loss, x)
+
+    def _evaluate_some(self, x: Tensor, keep: list[int]) -> tuple[Tensor, Tensor]:
+        """Return the same for the networks ``keep`` at parameters (len(keep), P)."""
+        stack = self.stack.select(torch.tensor(keep, device=x.device))
+        penalty = self.penalty.select(stack, np.array(keep))
+        feeder = self.feeder.select(keep)
+        if feeder is None:
+            feeder = full_batches(stack, self.rows.select(keep))
+        return objective(stack, penalty, feeder, self.loss, x)
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Make one iteration; return the objectives and whether they are finite."""
         self._before = self.lbfgs.values
-        self.lbfgs.iterate(self._evaluate)
+        self.lbfgs.iterate(self._evaluate, self._evaluate_some)
         stack = self.stack
         stack.set_rows(stack.flat, self.lbfgs.x)
         stack.set_rows(stack.gradient, self.lbfgs.g)
@@ -446,7 +462,13 @@ class QuasiNewton(Solver):
         """Drop the networks that are done."""
         super().select(keep)
         self.lbfgs.select(keep)
-        self._prepare()
+        # Cut for many networks, pieces become too short for few.
+        worth = 2 * self.stack.K > self._K_prepared
+        feeder = self.feeder.select(keep.tolist()) if worth else None
+        if feeder is None:
+            self._prepare()
+        else:
+            self.feeder = feeder
 
     def state(self, i: int) -> dict:
         """Return what the i-th network's solver needs to go on later."""
