@@ -135,6 +135,32 @@ def test_a_whole_table_in_order_is_not_copied():
     assert not shuffled.contiguous  # as long as the table, in another order
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("keep", [[2, 0], [1]])
+@pytest.mark.parametrize("chunk", [999, 32])
+@pytest.mark.parametrize("n", [[100, 60, 97], [100, 100, 100]])
+def test_some_networks_are_fed_what_is_kept(monkeypatch, n, chunk, keep, weighted):
+    cut = partial(plan_epoch, chunk=chunk)
+    monkeypatch.setattr(feeder_module, "plan_epoch", lambda n, batch, _: cut(n, batch))
+    feeder = Feeder(rows_of(n, weighted), np.array(n), n_raw=1, widest=1)
+    assert feeder.select(keep) is None  # nothing is kept before the first epoch
+    blocks = list(feeder.epoch(None))
+    some = feeder.select(keep)
+    for block, own in zip(blocks, some.epoch(None), strict=True):
+        assert (own.opens, own.closes) == (block.opens, block.closes)
+        for step, part in zip(block.steps, own.steps, strict=True):
+            b = step.x.shape[1]
+            assert torch.equal(part.x.reshape(len(keep), b, 2), step.x[keep])
+            assert torch.equal(part.y.reshape(len(keep), b, 1), step.y[keep])
+            rates = step.coefficient.expand(3, b, 1)[keep]
+            assert torch.equal(
+                part.coefficient.expand(*part.raw.shape).reshape(rates.shape), rates
+            )
+        values = torch.rand(block.n_pieces, 3, block.b, dtype=torch.float64)
+        recorded = own.record(values[:, keep].clone())
+        torch.testing.assert_close(recorded, block.record(values)[keep])
+
+
 # ------------------------------------------------------------------------- dropout
 
 

@@ -463,7 +463,7 @@ class QuasiNewton(Solver):
         super().select(keep)
         self.lbfgs.select(keep)
         # Cut for many networks, pieces become too short for few.
-        worth = 2 * self.stack.K > self._K_prepared
+        worth = self._K_prepared < 2 * self.stack.K
         feeder = self.feeder.select(keep.tolist()) if worth else None
         if feeder is None:
             self._prepare()
