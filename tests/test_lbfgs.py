@@ -329,8 +329,8 @@ def test_numpy_and_torch_do_the_same_to_the_bit(name, K, inference, monkeypatch)
         small = solve(problem.evaluate, problem.start, 1e-7, max_iter=60)
         monkeypatch.setattr(lbfgs, "MOST_IN_NUMPY", 0)
         large = solve(problem.evaluate, problem.start, 1e-7, max_iter=60)
-    assert small._memory.library is np
-    assert large._memory.library is torch
+    assert small._memory.xp is np
+    assert large._memory.xp is torch
     for field in ("x", "f", "g", "n_evaluations", "stalled"):
         assert torch.equal(getattr(small, field), getattr(large, field))
 

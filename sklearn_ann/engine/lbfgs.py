@@ -239,7 +239,7 @@ class _Memory:
         S, Y, rho, T, gamma = tensors
         K, m, P = S.shape
         small = S.is_cpu and K * P <= MOST_IN_NUMPY
-        self.library: Any = np if small else torch
+        self.xp: Any = np if small else torch
         self.eps = torch.finfo(S.dtype).eps
         a, b, q, d, slope, ratio = (S.new_empty(K, 1, n) for n in (m, m, P, P, 1, 1))
         self.d, self.slope, self.ratio = d[:, 0], slope[:, 0, 0], ratio[:, 0, 0]
@@ -270,20 +270,20 @@ class _Memory:
         with R = U D and Y divided by s'y): `a = U^-1 S g`, `q = gamma (g - Y' a)`,
         `b = U'^-1 (rho a - Y q)`, `H g = q + S' b`.
         """
-        library, g_row = self.library, g.unsqueeze(1)
+        xp, g_row = self.xp, g.unsqueeze(1)
         S, S_t, Y, Y_t, T, T_t, a, b, q, d, d_column, slope, _ = self.products
         rho, gamma, a_view, b_view, q_view, d_view, _ = self.views
         torch.bmm(g_row, S_t, out=b)
         torch.bmm(b, T, out=a)
         torch.bmm(a, Y, out=q)
         torch.sub(g_row, q, out=q)
-        library.multiply(q_view, gamma, out=q_view)
+        xp.multiply(q_view, gamma, out=q_view)
         torch.bmm(q, Y_t, out=b)
-        library.multiply(rho, a_view, out=a_view)
-        library.subtract(b_view, a_view, out=a_view)
+        xp.multiply(rho, a_view, out=a_view)
+        xp.subtract(b_view, a_view, out=a_view)
         torch.bmm(a, T_t, out=b)  # minus the b above
         torch.bmm(b, S, out=d)
-        library.subtract(d_view, q_view, out=d_view)
+        xp.subtract(d_view, q_view, out=d_view)
         torch.bmm(g_row, d_column, out=slope)
         return self.slope.tolist()
 
@@ -302,7 +302,7 @@ class _Memory:
     @_quiet
     def add(self, x: Tensor, last_x: Tensor, g: Tensor, last_g: Tensor) -> None:
         """Put the pairs x - last_x, g - last_g in place of the oldest ones."""
-        library, j = self.library, self.slot
+        xp, j = self.xp, self.slot
         _, S_t, _, _, T, _, Sy, row, *_, yy = self.products
         _, gamma, _, row_view, _, _, ratio = self.views
         s, y, y_row, y_column, y_view, *views = self.slots[j]
@@ -311,19 +311,19 @@ class _Memory:
         torch.sub(g, last_g, out=y)
         torch.bmm(y_row, S_t, out=Sy)
         torch.bmm(y_row, y_column, out=yy)
-        library.divide(sy, ratio, out=ratio)
-        library.reciprocal(sy, out=rho)
+        xp.divide(sy, ratio, out=ratio)
+        xp.reciprocal(sy, out=rho)
         if not all(v > LEAST_GAMMA for v in self.ratio.tolist()):  # false for nan
             self._drop(j)
         gamma[...] = ratio
-        library.multiply(y_view, rho, out=y_view)
+        xp.multiply(y_view, rho, out=y_view)
         # The oldest pair is the first row and column of U; the rest stays a triangle,
         # as does its inverse. The new pair is the last column, (S y, 1): that of the
         # inverse is (-U^-1 S y, 1), a row of T.
         T_column[...] = 0.0
         torch.bmm(Sy, T, out=row)
-        library.multiply(row_view, rho, out=row_view)
-        library.negative(row_view, out=T_row)
+        xp.multiply(row_view, rho, out=row_view)
+        xp.negative(row_view, out=T_row)
         T_corner[...] = 1.0
         self.slot = (j + 1) % len(self.slots)
 
