@@ -14,8 +14,8 @@ import torch
 # measurement (bench_threads.py).
 FLOPS_PER_STEP_FOR_THREADS = 1e9
 
-# A GPU starts to pay when one step does about this much work: launching the dozen
-# kernels of a step costs some 100 microseconds, in which one core does 3e9.
+# "auto" takes a GPU when one step does this much work. A cautious guess: no GPU has been
+# measured yet, and launching a step's dozen kernels is what small steps would pay for.
 FLOPS_PER_STEP_FOR_GPU = 3e9
 
 DTYPES = {

@@ -6,7 +6,7 @@ A layer is a regression: its block holds the coefficients, and in the last row t
 intercepts, (K, fan_in + 1, fan_out). What enters it carries a column of ones, as a
 design matrix does. So one product gives the layer's value, intercepts included, and
 one product gives the gradient of both; adding biases and summing their gradients took
-two more calls a layer and, for many small networks, a third of the time of a step.
+two more calls a layer, and for small networks calls are what a step costs.
 
 Parameters of all K networks live in one flat, contiguous tensor of K x P numbers, laid
 out block by block; a linear skip from inputs to outputs, (K, d, m), comes last. Every
