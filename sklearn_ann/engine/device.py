@@ -14,8 +14,8 @@ import torch
 # measurement (bench_threads.py).
 FLOPS_PER_STEP_FOR_THREADS = 1e9
 
-# "auto" takes a GPU when one step does this much work. A cautious guess: no GPU has been
-# measured yet, and launching a step's dozen kernels is what small steps would pay for.
+# "auto" takes a GPU when one step does this much work. A cautious guess: no GPU has
+# been measured yet, and launching its dozen kernels is what a small step pays for.
 FLOPS_PER_STEP_FOR_GPU = 3e9
 
 DTYPES = {
