@@ -316,7 +316,8 @@ def test_penalty_gradient_is_autograd_of_its_value(K):
     assert slope.count_nonzero() > 0
     with torch.inference_mode():
         stack.gradient.fill_(5.0)  # what back propagation has left there
-        penalty.add_gradient()
+        for pull in penalty.pulls:
+            pull()
     torch.testing.assert_close(
         stack.gradient - 5.0, slope, rtol=ROUNDING, atol=ROUNDING
     )
@@ -328,7 +329,8 @@ def test_decoupled_decay_shrinks_weights_and_adds_no_gradient(K, rate):
     stack, rows, penalty = penalised(K, decoupled=True)
     rates = np.full(K, rate) if np.isscalar(rate) else rate[:K]
     given = rate if np.isscalar(rate) else stack.spread(torch.from_numpy(rates))
-    penalty.shrink(given)
+    for shrink in penalty.shrinker(given):
+        shrink()
     for k, row in enumerate(rows):
         before = stack.architecture.unpack(row)
         after = stack.architecture.unpack(stack.rows(stack.flat)[k].numpy())
@@ -339,7 +341,8 @@ def test_decoupled_decay_shrinks_weights_and_adds_no_gradient(K, rate):
             np.testing.assert_allclose(v, w * shrunk, atol=ROUNDING)
         for w, v in zip(before.biases, after.biases, strict=True):
             np.testing.assert_array_equal(v, w)
-    penalty.add_gradient()
+    for pull in penalty.pulls:
+        pull()
     l1_only = stack.rows(stack.gradient).abs().amax(1)
     np.testing.assert_allclose(l1_only, L1[-K:])
 

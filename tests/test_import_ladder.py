@@ -26,7 +26,7 @@ LADDER = (
     ("docstrings", "guarding", "model", "parameters"),
     ("arrays", "encoding", "memory", "resampling"),
     ("engine.training",),
-    ("engine.solvers",),
+    ("engine.course", "engine.solvers"),
     ("engine.feeder", "engine.lbfgs", "engine.newton", "engine.optimizers"),
     ("engine.fit", "engine.losses", "engine.network"),
     ("engine.layers", "engine.locations", "engine.rows"),

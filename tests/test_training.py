@@ -11,8 +11,8 @@ import pytest
 import torch
 from engine_fits import SOLVERS, held_out, regression
 
+from sklearn_ann.engine.course import ADAPTIVE_FLOOR
 from sklearn_ann.engine.fit import Status
-from sklearn_ann.engine.training import ADAPTIVE_FLOOR
 
 # The same arithmetic in another order, in float64.
 ROUNDING = 1e-10

@@ -248,6 +248,8 @@ class Feeder:
         plan = plan_epoch(rows.n, batch, chunk)
         self.kinds = [Kind(segment, rows, like) for segment in plan]
         self._n, self._in_place = rows.n, rows.contiguous
+        # One column is gathered three times as fast as a table of one column.
+        self._y = rows.y.view(-1) if rows.y.shape[1] == 1 else rows.y
         self._offsets = None if self._in_place else rows.offsets
         self._blocks: dict[tuple[int, int] | int, Block] = {}
         self._kept: list[Block] | None = None
@@ -353,7 +355,8 @@ class Feeder:
         flat = table.reshape(-1)
         whole = n_pieces == block.T
         y = block.y if whole else block.y[:n_pieces]
-        torch.index_select(self.rows.y, 0, flat, out=y.view(len(flat), -1))
+        into = y.view(len(flat), *self._y.shape[1:])
+        torch.index_select(self._y, 0, flat, out=into)
         if isinstance(self.rows.x, SparseRows):
             block.view_steps(self._sparse_pieces(self.rows.x, table))
         else:

@@ -7,8 +7,8 @@ searches are plain Python numbers, one `_Search` per problem. No sum ever runs o
 K, so a problem takes the same path in a stack as alone, whatever its neighbours do.
 
 Small problems cost calls, not arithmetic. Hence buffers and views of them are made
-once, and on the CPU all but the products is left to NumPy, on views of the same memory:
-its calls cost half of torch's, its results are the same to the bit.
+once, and on the CPU they are NumPy's, on the same memory: its calls cost less than
+torch's.
 
 References
 ----------
@@ -42,7 +42,10 @@ MARGIN = 0.1  # interpolated steps keep this share of the bracket from its ends
 SHRINKAGE = 0.66  # a bracket that stays above this share of its width is halved next
 LEAST_GAMMA = 2.0**-52  # least s'y / y'y of a pair worth keeping
 FEW = 0.5  # a smaller share of problems is worth an evaluation of its own
-MOST_IN_NUMPY = 2**15  # elements of x; with more, torch starts to use its threads
+MOST_IN_NUMPY = 2**13  # numbers in one memory; with more, its BLAS may start threads
+
+
+_quiet = np.errstate(all="ignore")  # what is not finite is found by its effects
 
 
 class LBFGS:
@@ -65,9 +68,10 @@ class LBFGS:
         Current values, one per problem; `f` is the same as a Tensor of shape (K,).
     evaluations : list of int
         Evaluations that each problem has used; as a Tensor, `n_evaluations`.
-    stalled : Tensor
-        Shape (K,), bool. No lower point was found, not even along the gradient, or
-        f or g is not finite at the start. Stalled problems are finished.
+    stuck : set of int
+        Problems for which no lower point was found, not even along the gradient, or
+        whose f or g is not finite at the start. They are finished. As a Tensor of
+        shape (K,), bool, `stalled`.
     finished : Tensor
         Shape (K,), bool. Problems that `iterate` leaves alone.
 
@@ -89,10 +93,11 @@ class LBFGS:
         assert x.ndim == 2 and memory >= 1, f"{x.shape=}, {memory=}"
         K, P = x.shape
         self.x, self.g = x.clone(), torch.zeros_like(x)
+        self._arrays: list[Any] = []  # x, g as the memory wants them
         self.values = [math.nan] * K
         self.evaluations = [0] * K
-        self.stalled = x.new_zeros(K, dtype=torch.bool)
-        self.finished = x.new_zeros(K, dtype=torch.bool)
+        self.stuck: set[int] = set()
+        self._finished: set[int] = set()
         self.max_search = max_search
         self._maxima: list[float] | None = None
         sizes = (memory, P), (memory, P), (memory,), (memory, memory), (1,)
@@ -112,7 +117,7 @@ class LBFGS:
     def gradient_maxima(self) -> list[float]:
         """The same as a list; worked out once an iteration."""
         if self._maxima is None:
-            self._maxima = self.gradient_max.tolist()
+            self._maxima = self._memory.maxima(self._arrays[1])
         return self._maxima
 
     @property
@@ -120,28 +125,43 @@ class LBFGS:
         """Evaluations that each problem has used, shape (K,), int64."""
         return torch.tensor(self.evaluations, device=self.x.device)
 
+    @property
+    def stalled(self) -> Tensor:
+        """Problems that found no way down, shape (K,), bool."""
+        return self._mask(self.stuck)
+
+    @property
+    def finished(self) -> Tensor:
+        """Problems that `iterate` leaves alone, shape (K,), bool."""
+        return self._mask(self._finished)
+
     def start(self, evaluate: Evaluate) -> None:
         """Evaluate at x and forget everything else."""
         f, g = evaluate(self.x)
         self.g, self.values, self._maxima = g.clone(), f.tolist(), None
+        self._arrays = self._memory.views(self.x, self.g)
         self.evaluations = [1] * len(self.values)
-        self.stalled = ~(f.isfinite() & self.g.isfinite().all(-1))
-        self.finished = self.stalled.clone()
-        self._memory.forget(torch.ones_like(self.stalled), self.g)
+        finite = f.isfinite() & self.g.isfinite().all(-1)
+        self.stuck = _numbers(~finite)
+        self._finished = set(self.stuck)
+        self._memory.forget(torch.ones_like(finite), self.g)
 
     def finish(self, mask: Tensor) -> None:
         """Leave the problems in mask, shape (K,) bool, as they are from now on."""
-        self.finished = self.finished | mask
+        self._finished |= _numbers(mask)
 
     def select(self, keep: Tensor) -> None:
         """Keep only the problems with the indices keep, shape (new K,) int64."""
         kept = keep.tolist()
         self.values = [self.values[k] for k in kept]
         self.evaluations = [self.evaluations[k] for k in kept]
-        self.stalled, self.finished = self.stalled[keep], self.finished[keep]
+        self.stuck = {i for i, k in enumerate(kept) if k in self.stuck}
+        self._finished = {i for i, k in enumerate(kept) if k in self._finished}
         self.x, self.g = self.x[keep], self.g[keep]
         self._memory, self._maxima = self._memory.select(keep), None
+        self._arrays = self._memory.views(self.x, self.g)
 
+    @_quiet
     def iterate(self, evaluate: Evaluate, some: EvaluateSome | None = None) -> None:
         """Move every unfinished problem to a lower point, or mark it as stalled.
 
@@ -149,18 +169,18 @@ class LBFGS:
         problems, or for those whose step is already accepted, is ignored. Where these
         are most of them, the others are passed to ``some`` alone, if it is given.
         """
-        rows = {k for k, done in enumerate(self.finished.tolist()) if not done}
+        rows = set(range(len(self.values))) - self._finished
         if not rows:
             return
-        x, g, self._maxima = self.x, self.g, None
+        before, self._maxima = self._arrays, None
         rows = self._search(evaluate, some, rows)
         if rows:  # a poor memory may be to blame: once more, along the gradient
             self._memory.forget(self._mask(rows), self.g)
             rows = self._search(evaluate, some, rows)
         if rows:
-            self.stalled = self.stalled | self._mask(rows)
-            self.finish(self.stalled)
-        self._memory.add(self.x, x, self.g, g)
+            self.stuck |= rows
+            self._finished |= rows
+        self._memory.add(*self._arrays, *before)
 
     def _search(
         self, evaluate: Evaluate, some: EvaluateSome | None, rows: set[int]
@@ -181,7 +201,7 @@ class LBFGS:
                 f, g = _scattered(some, x, list(searches))
             else:
                 f, g = evaluate(x)
-            values, slopes = f.tolist(), memory.slopes(g)
+            values, slopes = f.tolist(), memory.slopes(*memory.views(g))
             lower = {k for k, s in searches.items() if s.tell(values[k], slopes[k])}
             self._take(lower, x, values, g)
             failed = failed - lower
@@ -191,7 +211,7 @@ class LBFGS:
     def _begin(self, rows: set[int]) -> dict[int, _Search]:
         """Start the searches of those of the problems rows that can go down."""
         memory, values, eps = self._memory, self.values, self._memory.eps
-        slopes = memory.direct(self.g)
+        slopes = memory.direct(self._arrays[1])
         started = ((k, _Search(values[k], slopes[k], eps)) for k in rows)
         searches = {k: s for k, s in started if s.is_downhill()}
         if len(searches) < len(values):  # the direction may be nan there
@@ -207,11 +227,16 @@ class LBFGS:
             mask = self._mask(rows)[:, None]
             self.x, self.g = x.where(mask, self.x), g.where(mask, self.g)
             self.values = [(values if k in rows else last)[k] for k in range(len(last))]
+        self._arrays = self._memory.views(self.x, self.g)
 
     def _mask(self, rows: Container[int]) -> Tensor:
         """Shape (K,), True in rows."""
         flags = [k in rows for k in range(len(self.values))]
-        return self.finished.new_tensor(flags)
+        return torch.tensor(flags, device=self.x.device)
+
+
+def _numbers(mask: Tensor) -> set[int]:
+    return {k for k, flag in enumerate(mask.tolist()) if flag}
 
 
 def _scattered(some: EvaluateSome, x: Tensor, rows: list[int]) -> tuple[Tensor, Tensor]:
@@ -220,9 +245,6 @@ def _scattered(some: EvaluateSome, x: Tensor, rows: list[int]) -> tuple[Tensor, 
     f, g = some(x[index], rows)
     zeros = x.new_zeros(len(x)), torch.zeros_like(x)
     return zeros[0].index_copy_(0, index, f), zeros[1].index_copy_(0, index, g)
-
-
-_quiet = np.errstate(all="ignore")  # what is not finite is found by its effects
 
 
 class _Memory:
@@ -236,25 +258,40 @@ class _Memory:
 
     def __init__(self, slot: int, *tensors: Tensor) -> None:
         self.slot, self.tensors = slot, tensors
-        S, Y, rho, T, gamma = tensors
-        K, m, P = S.shape
-        small = S.is_cpu and K * P <= MOST_IN_NUMPY
+        K, m, P = tensors[0].shape
+        self.eps = torch.finfo(tensors[0].dtype).eps
+        self.d = tensors[0].new_empty(K, P)
+        small = self.d.is_cpu and m * P <= MOST_IN_NUMPY
         self.xp: Any = np if small else torch
-        self.eps = torch.finfo(S.dtype).eps
-        a, b, q, d, slope, ratio = (S.new_empty(K, 1, n) for n in (m, m, P, P, 1, 1))
-        self.d, self.slope, self.ratio = d[:, 0], slope[:, 0, 0], ratio[:, 0, 0]
-        self.products = S, S.mT, Y, Y.mT, T, T.mT, a, b, q, d, d.mT, slope, ratio
+        single, several = (np.dot, np.matmul) if small else (torch.mm, torch.bmm)
+        self.largest: Any = np.maximum.reduce if small else torch.amax
+        self.product: Any = single if K == 1 else several
+        self.arrays = self.views(*tensors, self.d)
+        S, Y, rho, T, _, d = self.arrays
+        a, b, q, slope, ratio = self.views(
+            *(self.d.new_empty(K, 1, n) for n in (m, m, P, 1, 1))
+        )
+        S_t, Y_t, T_t = (block.swapaxes(1, 2) for block in (S, Y, T))
+        self.blocks = self._factors(S, S_t, Y, Y_t, T, T_t, a, b, q, slope)
+        self.d_row, self.d_column = self._factors(d[:, None], d[:, :, None])
+        self.rows = a[:, 0], b[:, 0], q[:, 0]
+        self.slope, self.ratio = slope[:, 0], ratio[:, 0]
+        self.slots = [
+            (
+                (S[:, j], Y[:, j], a[:, 0, j : j + 1], rho[:, j : j + 1]),
+                self._factors(Y[:, j : j + 1], Y[:, j, :, None]),
+                (T[:, :, j], T[:, j], T[:, j, j]),
+            )
+            for j in range(m)
+        ]
 
-        def views(*parts: Tensor) -> list:
-            return [part.numpy() for part in parts] if small else list(parts)
+    def views(self, *tensors: Tensor) -> list[Any]:
+        """Return the arrays to work on: the tensors, or NumPy's views of them."""
+        return [t.numpy() for t in tensors] if self.xp is np else list(tensors)
 
-        self.views = views(rho, gamma, *(part[:, 0] for part in (a, b, q, d, ratio)))
-        self.slots = []
-        for j in range(m):
-            y, cell = Y[:, j], slice(j, j + 1)
-            small_ones = a[:, 0, cell], rho[:, cell], T[:, :, j], T[:, j], T[:, j, j]
-            pair = S[:, j], y, y[:, None], y[:, :, None]
-            self.slots.append((*pair, *views(y, *small_ones)))
+    def _factors(self, *blocks: Any) -> list[Any]:
+        """Return what products take: without the axis of problems where K = 1."""
+        return [block[0] for block in blocks] if len(self.d) == 1 else list(blocks)
 
     def __reduce__(self) -> tuple:
         return _Memory, (self.slot, *self.tensors)
@@ -262,36 +299,41 @@ class _Memory:
     def select(self, keep: Tensor) -> _Memory:
         return _Memory(self.slot, *(a.index_select(0, keep) for a in self.tensors))
 
-    @_quiet
-    def direct(self, g: Tensor) -> list[float]:
+    def direct(self, g: Any) -> list[float]:
         """Set d to minus the inverse Hessian times g; return the slopes.
 
         The two loops of L-BFGS as products with whole blocks (Byrd et al., theorem 2.2,
         with R = U D and Y divided by s'y): `a = U^-1 S g`, `q = gamma (g - Y' a)`,
         `b = U'^-1 (rho a - Y q)`, `H g = q + S' b`.
         """
-        xp, g_row = self.xp, g.unsqueeze(1)
-        S, S_t, Y, Y_t, T, T_t, a, b, q, d, d_column, slope, _ = self.products
-        rho, gamma, a_view, b_view, q_view, d_view, _ = self.views
-        torch.bmm(g_row, S_t, out=b)
-        torch.bmm(b, T, out=a)
-        torch.bmm(a, Y, out=q)
-        torch.sub(g_row, q, out=q)
-        xp.multiply(q_view, gamma, out=q_view)
-        torch.bmm(q, Y_t, out=b)
-        xp.multiply(rho, a_view, out=a_view)
-        xp.subtract(b_view, a_view, out=a_view)
-        torch.bmm(a, T_t, out=b)  # minus the b above
-        torch.bmm(b, S, out=d)
-        xp.subtract(d_view, q_view, out=d_view)
-        torch.bmm(g_row, d_column, out=slope)
-        return self.slope.tolist()
+        xp, product = self.xp, self.product
+        S, S_t, Y, Y_t, T, T_t, a, b, q, slope = self.blocks
+        _, _, rho, _, gamma, d = self.arrays
+        a_row, b_row, q_row = self.rows
+        g_row = g if len(g) == 1 else g[:, None]
+        product(g_row, S_t, out=b)
+        product(b, T, out=a)
+        product(a, Y, out=q)
+        xp.subtract(g, q_row, out=q_row)
+        xp.multiply(q_row, gamma, out=q_row)
+        product(q, Y_t, out=b)
+        xp.multiply(rho, a_row, out=a_row)
+        xp.subtract(b_row, a_row, out=a_row)
+        product(a, T_t, out=b)  # minus the b above
+        product(b, S, out=self.d_row)
+        xp.subtract(d, q_row, out=d)
+        product(g_row, self.d_column, out=slope)
+        return [slope for (slope,) in self.slope.tolist()]
 
-    def slopes(self, g: Tensor) -> list[float]:
+    def slopes(self, g: Any) -> list[float]:
         """Return the products g'd."""
-        *_, d_column, slope, _ = self.products
-        torch.bmm(g.unsqueeze(1), d_column, out=slope)
-        return self.slope.tolist()
+        g_row = g if len(g) == 1 else g[:, None]
+        self.product(g_row, self.d_column, out=self.blocks[-1])
+        return [slope for (slope,) in self.slope.tolist()]
+
+    def maxima(self, g: Any) -> list[float]:
+        """Return the largest absolute element of each gradient."""
+        return self.largest(self.xp.abs(g), 1).tolist()
 
     def step(self, x: Tensor, steps: list[float]) -> Tensor:
         """Return x + steps * d."""
@@ -299,29 +341,27 @@ class _Memory:
             return x + self.d
         return x + self.d * x.new_tensor(steps)[:, None]
 
-    @_quiet
-    def add(self, x: Tensor, last_x: Tensor, g: Tensor, last_g: Tensor) -> None:
+    def add(self, x: Any, g: Any, last_x: Any, last_g: Any) -> None:
         """Put the pairs x - last_x, g - last_g in place of the oldest ones."""
-        xp, j = self.xp, self.slot
-        _, S_t, _, _, T, _, Sy, row, *_, yy = self.products
-        _, gamma, _, row_view, _, _, ratio = self.views
-        s, y, y_row, y_column, y_view, *views = self.slots[j]
-        sy, rho, T_column, T_row, T_corner = views
-        torch.sub(x, last_x, out=s)
-        torch.sub(g, last_g, out=y)
-        torch.bmm(y_row, S_t, out=Sy)
-        torch.bmm(y_row, y_column, out=yy)
-        xp.divide(sy, ratio, out=ratio)
+        xp, product, j, ratio = self.xp, self.product, self.slot, self.ratio
+        _, S_t, _, _, T, _, Sy, row, _, yy = self.blocks
+        gamma, row_view = self.arrays[4], self.rows[1]
+        (s, y, sy, rho), (y_row, y_column), (T_column, T_row, T_corner) = self.slots[j]
+        xp.subtract(x, last_x, out=s)
+        xp.subtract(g, last_g, out=y)
+        product(y_row, S_t, out=Sy)
+        product(y_row, y_column, out=yy)
+        xp.divide(sy, self.slope, out=ratio)
         xp.reciprocal(sy, out=rho)
-        if not all(v > LEAST_GAMMA for v in self.ratio.tolist()):  # false for nan
+        if not all(v > LEAST_GAMMA for (v,) in ratio.tolist()):  # false for nan
             self._drop(j)
         gamma[...] = ratio
-        xp.multiply(y_view, rho, out=y_view)
+        xp.multiply(y, rho, out=y)
         # The oldest pair is the first row and column of U; the rest stays a triangle,
         # as does its inverse. The new pair is the last column, (S y, 1): that of the
         # inverse is (-U^-1 S y, 1), a row of T.
         T_column[...] = 0.0
-        torch.bmm(Sy, T, out=row)
+        product(Sy, T, out=row)
         xp.multiply(row_view, rho, out=row_view)
         xp.negative(row_view, out=T_row)
         T_corner[...] = 1.0
@@ -329,12 +369,11 @@ class _Memory:
 
     def _drop(self, j: int) -> None:
         """Leave slot j unused where H would not stay positive definite."""
-        S, Y, rho, _, gamma = self.tensors
-        drop = ~(self.ratio > LEAST_GAMMA)
-        self.ratio.copy_(gamma[:, 0].where(drop, self.ratio))
-        rho[:, j].masked_fill_(drop, 0.0)
-        for unused in (S[:, j], Y[:, j]):
-            unused.masked_fill_(drop[:, None], 0.0)
+        S, Y, rho, _, gamma, _ = self.arrays
+        drop = ~(self.ratio[:, 0] > LEAST_GAMMA)
+        self.ratio[drop] = gamma[drop]
+        for unused in (S, Y, rho):
+            unused[drop, j] = 0.0
 
     def forget(self, mask: Tensor, g: Tensor) -> None:
         """Clear all in mask, shape (K,); the next step is along the gradient."""

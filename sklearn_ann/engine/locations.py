@@ -22,7 +22,9 @@ def counted(weight: ArrayLike | None, *arrays: ArrayLike) -> tuple[Array, ...]:
     """Weights and arrays (n, columns) in float64, without the rows of weight zero."""
     tables = [np.asarray(a, dtype=np.float64) for a in arrays]
     tables = [t.reshape(len(t), -1) for t in tables]
-    w = np.ones(len(tables[0])) if weight is None else np.asarray(weight, np.float64)
+    if weight is None:
+        return np.ones(len(tables[0])), *tables
+    w = np.asarray(weight, np.float64)
     return w[w > 0], *(t[w > 0] for t in tables)
 
 

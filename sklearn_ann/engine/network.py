@@ -21,10 +21,11 @@ views, here and in `feeder`, since `mm` is faster than a `bmm` of one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ from torch import Tensor
 
 from .layers import ACTIVATIONS, INITIALIZERS, Activation
 from .rows import SparseBatch, sparse_gradient, sparse_product
+
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +240,65 @@ class HiddenBuffers:
     inside: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """What one hidden layer does on the way up, as calls without arguments.
+
+    Attributes
+    ----------
+    before, spread : list of callable
+        Up to the layer's value; what puts it into the next layer's input.
+    source, inside : Tensor of shape (K, b, h)
+        The value, and its place there.
+    """
+
+    before: Sequence[Call]
+    spread: Sequence[Call]
+    source: Tensor
+    inside: Tensor
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """All of it, without dropout."""
+        return [*self.before, *self.spread]
+
+    def masked(self, mask: Tensor) -> None:
+        """Do it with dropout's factors (K, b, h)."""
+        for call in self.before:
+            call()
+        torch.mul(self.source, mask, out=self.inside)
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """The same on the way down.
+
+    Attributes
+    ----------
+    products : list of callable
+        The gradient of the block above, and the delta that comes down.
+    differentiate : callable
+    below : Tensor of shape (K, b, h)
+        That delta.
+    """
+
+    products: Sequence[Call]
+    differentiate: Call
+    below: Tensor
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """All of it, without dropout."""
+        return [*self.products, self.differentiate]
+
+    def masked(self, mask: Tensor) -> None:
+        """Do it with dropout's factors (K, b, h)."""
+        for product in self.products:
+            product()
+        self.below.mul_(mask)
+        self.differentiate()
+
+
 class NetworkStack:
     """K networks of one architecture in one flat tensor.
 
@@ -276,10 +338,16 @@ class NetworkStack:
             return flat.view(1, -1)
         return torch.cat([b.flatten(1) for b in self.blocks(flat)], dim=1)
 
+    def row(self, i: int) -> Tensor:
+        """Parameters of the i-th network, (P,): a copy, or a view where K = 1."""
+        if self.K == 1:
+            return self.flat
+        return torch.cat([b[i].flatten() for b in self.blocks(self.flat)])
+
     def set_rows(self, flat: Tensor, rows: Tensor) -> None:
         """Write rows (K, P) into a flat tensor."""
         if self.K == 1:
-            flat.copy_(rows[0])
+            flat.copy_(rows.view(-1))
             return
         start = 0
         for block in self.blocks(flat):
@@ -320,8 +388,8 @@ class NetworkStack:
         A linear skip counts with the output layer, to which it leads.
         """
         if self.K == 1 and self.flat.device.type == "cpu":
-            squares = [torch.dot(part, part).item() for part in self._layer_parts]
-            return np.sqrt([squares])
+            with np.errstate(all="ignore"):  # what is not finite is said elsewhere
+                return np.array([[sqrt(p.dot(p)) for p in self._layer_parts]])
         parts = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
         if self.architecture.linear_skip:
             skip = parts.pop()
@@ -329,13 +397,13 @@ class NetworkStack:
         return torch.stack(parts, dim=1).sqrt().cpu().numpy()
 
     @cached_property
-    def _layer_parts(self) -> list[Tensor]:
-        """Each layer's part of the gradient of a single network."""
+    def _layer_parts(self) -> list[np.ndarray]:
+        """Each layer's part of the gradient of a single network, as NumPy sees it."""
         sizes = [b.numel() for b in self.blocks(self.gradient)]
         if self.architecture.linear_skip:
             skip = sizes.pop()
             sizes[-1] += skip
-        return list(self.gradient.split(sizes))
+        return [part.numpy() for part in self.gradient.split(sizes)]
 
     def select(self, keep: Tensor) -> NetworkStack:
         """Make a smaller stack of the networks ``keep`` (int64, K' of K)."""
@@ -365,27 +433,60 @@ class Pass:
         blocks = [self._plain(v) for v in stack.blocks(stack.flat)]
         grads = [self._plain(v) for v in stack.blocks(stack.gradient)]
         self._skip = (blocks.pop(), grads.pop()) if architecture.linear_skip else None
-        self._last_block, self._first_grad = blocks[-1], grads[0]
-        weights_t = [w[..., :-1, :].transpose(-1, -2) for w in blocks]
+        self._first_block, self._last_block = blocks[0], blocks[-1]
+        self._first_grad = grads[0]
+        self._last_flow: Tensor | None = None
         layers = [
             self._hidden_buffers(ACTIVATIONS[name], h)
             for name, h in zip(
                 architecture.activations, architecture.hidden, strict=True
             )
         ]
-        self.delta = self._buffer(architecture.n_outputs)
-        # What each direction needs of each layer, in one tuple: looking eight things
-        # up by name would cost as much as one product of a small network.
-        self._up = [
-            (block, b.z, b.act.forward, b.argument, b.value, b.inside, b.flow)
-            for block, b in zip(blocks, layers, strict=False)
-        ]
-        self._down = [
-            (b.flow_t, grad, w_t, self._buffer(h), b.act.backward, b.saved)
-            for b, grad, w_t, h in zip(
-                layers, grads[1:], weights_t[1:], architecture.hidden, strict=True
+        self.delta = self._lowest = self._buffer(architecture.n_outputs)
+        self._first_z = layers[0].z if layers else None
+        # Between x and the raw outputs all buffers stay what they are, so all calls
+        # are made up here, with their arguments: to look eight things up by name would
+        # cost as much as one product of a small network.
+        self._up = self._upward(layers, blocks)
+        self._down = self._downward(layers, blocks, grads)
+        self._up_calls = [call for rise in self._up for call in rise.calls]
+        self._down_calls = [call for fall in self._down for call in fall.calls]
+
+    def _upward(self, layers: list[HiddenBuffers], blocks: list[Tensor]) -> list[Rise]:
+        """Make the calls that take each hidden layer's input to its value."""
+        rises: list[Rise] = []
+        for layer, block in zip(layers, blocks, strict=False):
+            enter = partial(self._product, self._last_flow, block, out=layer.z)
+            activate = partial(layer.act.forward, layer.argument, layer.value)
+            in_place = layer.value is layer.flow
+            spread: list[Call] = []
+            if not in_place:
+                spread.append(partial(layer.inside.copy_, layer.value))
+            # What enters the first layer is not known yet.
+            before: list[Call] = [enter, activate] if rises else [activate]
+            source = layer.inside if in_place else layer.value
+            rises.append(Rise(before, spread, source, layer.inside))
+            self._last_flow = layer.flow
+        return rises
+
+    def _downward(
+        self, layers: list[HiddenBuffers], blocks: list[Tensor], grads: list[Tensor]
+    ) -> list[Fall]:
+        """Make the calls that take the last layer's delta to the first layer's."""
+        falls = []
+        for layer, block, grad in reversed(
+            list(zip(layers, blocks[1:], grads[1:], strict=True))
+        ):
+            above, weight_t = self._lowest, block[..., :-1, :].transpose(-1, -2)
+            below = self._lowest = self._buffer(block.shape[-2] - 1)
+            products = [
+                partial(self._product, layer.flow_t, above, out=grad),
+                partial(self._product, above, weight_t, out=below),
+            ]
+            falls.append(
+                Fall(products, partial(layer.act.backward, below, layer.saved), below)
             )
-        ][::-1]
+        return falls
 
     def _hidden_buffers(self, act: Activation, h: int) -> HiddenBuffers:
         flow = self._buffer(h + 1).fill_(1.0)
@@ -419,19 +520,18 @@ class Pass:
             Dropout's factors, one tensor a hidden layer; empty for none.
         """
         product = self._product
-        flow: Any = x
         enter: Any = sparse_product if isinstance(x, SparseBatch) else product
-        for i, (block, z, activate, argument, value, inside, following) in enumerate(
-            self._up
-        ):
-            enter(flow, block, out=z)
-            activate(argument, value)
+        if self._last_flow is None:
+            enter(x, self._last_block, out=raw)
+        else:
+            enter(x, self._first_block, out=self._first_z)
             if masks:
-                torch.mul(inside if value is following else value, masks[i], out=inside)
-            elif value is not following:
-                inside.copy_(value)
-            flow, enter = following, product
-        enter(flow, self._last_block, out=raw)
+                for rise, mask in zip(self._up, masks, strict=True):
+                    rise.masked(mask)
+            else:
+                for call in self._up_calls:
+                    call()
+            product(self._last_flow, self._last_block, out=raw)
         if self._skip is not None:
             self._forward_skip(x, self._skip[0], raw)
 
@@ -459,22 +559,18 @@ class Pass:
         x, x_t : Tensor of shape (K, b, d + 1) and its transpose, or SparseBatch, None
         masks : as in `forward`
         """
-        delta, product = self.delta, self._product
         if self._skip is not None:
-            self._enter_gradient(x, x_t, delta, self._skip[1])
-        i = len(masks)
-        for flow_t, gradient, weight_t, below, differentiate, saved in self._down:
-            product(flow_t, delta, out=gradient)
-            product(delta, weight_t, out=below)
-            if masks:
-                i -= 1
-                below.mul_(masks[i])
-            differentiate(below, saved)
-            delta = below
-        if self._skip is None and x_t is not None:
-            product(x_t, delta, out=self._first_grad)
+            self._enter_gradient(x, x_t, self.delta, self._skip[1])
+        if masks:
+            for fall, mask in zip(self._down, reversed(masks), strict=True):
+                fall.masked(mask)
         else:
-            self._enter_gradient(x, x_t, delta, self._first_grad)
+            for call in self._down_calls:
+                call()
+        if self._skip is None and x_t is not None:
+            self._product(x_t, self._lowest, out=self._first_grad)
+        else:
+            self._enter_gradient(x, x_t, self._lowest, self._first_grad)
 
     def _enter_gradient(
         self, x: Tensor | SparseBatch, x_t: Tensor | None, delta: Tensor, out: Tensor

@@ -9,7 +9,7 @@ values. Both give the same numbers up to rounding.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,7 @@ class Optimizer:
         """Return what takes this epoch's steps; ask again after `masked`."""
         return self.step
 
-    def masked(self, moves: list[Callable[[], None]], active: np.ndarray) -> None:
+    def masked(self, moves: Sequence[Callable[[], object]], active: np.ndarray) -> None:
         """Let some networks move; the others stand still, state and all.
 
         Parameters
@@ -214,30 +214,45 @@ class Adam(Optimizer):
         """Return the fused step where all networks have taken as many, else `step`."""
         if self._fused is None or not shared(self._count):
             return self.step
-        taken, count = int(self._count[0]), self._step_count.fill_
         if not isinstance(self.rate, float):
-            return self._scaled_stepper(taken, self.rate)
-        adam = self._fused_call(self.stack.flat, self.rate)
+            return self._scaled_stepper(self.rate)
+        adam, count = self._fused_call(self.stack.flat, self.rate), self._counter()
 
         def step() -> None:
-            self._ahead += 1
-            count(taken + self._ahead)
+            count()
             adam()
 
         return step
 
-    def _scaled_stepper(self, taken: int, rate: Tensor) -> Callable[[], None]:
+    def _counter(self) -> Callable[[], None]:
+        """Return what counts a step, for the kernel too."""
+        taken, kernels = int(self._count[0]), self._step_count
+        if kernels.is_cpu:
+            number = kernels.numpy()  # a tenth of the cost of `fill_`
+
+            def count() -> None:
+                self._ahead += 1
+                number[()] = taken + self._ahead
+
+        else:
+
+            def count() -> None:
+                self._ahead += 1
+                kernels.fill_(taken + self._ahead)
+
+        return count
+
+    def _scaled_stepper(self, rate: Tensor) -> Callable[[], None]:
         """Let the kernel move a zero at rate 1; scale that move by each one's rate.
 
         Three calls, where the formulas of `step` take ten.
         """
-        flat, count = self.stack.flat, self._step_count.fill_
+        flat, count = self.stack.flat, self._counter()
         move = torch.zeros_like(flat)
         adam = self._fused_call(move, 1.0)
 
         def step() -> None:
-            self._ahead += 1
-            count(taken + self._ahead)
+            count()
             move.zero_()
             adam()
             flat.addcmul_(move, rate)
@@ -295,6 +310,11 @@ class Penalty:
     decay, l1 : ndarray of shape (K,)
         Penalties divided by the network's sum of row weights.
     decoupled : bool
+
+    Attributes
+    ----------
+    pulls : list of callable
+        Together they add the penalties' gradient to the stack's: none, one or two.
     """
 
     def __init__(
@@ -302,12 +322,11 @@ class Penalty:
     ) -> None:
         self.stack, self._decoupled = stack, decoupled
         self._decays, self._l1s = decay, l1
-        self.shrinks = decoupled and bool(decay.any())
-        self.has_gradient = bool(l1.any()) or (bool(decay.any()) and not decoupled)
         mask = stack.weight_mask()
         self._decay = self._on_weights(decay, mask)
         self._half_decay = self._on_weights(0.5 * decay, mask)
         self._l1 = self._on_weights(l1, mask)
+        self.pulls = self._make_pulls()
 
     def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
         if not values.any():
@@ -315,40 +334,31 @@ class Penalty:
         spread = self.stack.spread(torch.from_numpy(values).to(mask.dtype))
         return spread.mul_(mask)
 
-    def add_gradient(self) -> None:
-        """Add the penalties' gradient to the stack's."""
-        gradient, flat = self.stack.gradient, self.stack.flat
+    def _make_pulls(self) -> list[Callable[[], object]]:
+        gradient, flat, l1 = self.stack.gradient, self.stack.flat, self._l1
+        calls: list[Callable[[], object]] = []
         if self._decay is not None and not self._decoupled:
-            gradient.addcmul_(flat, self._decay)
-        if self._l1 is not None:
-            gradient.addcmul_(flat.sign(), self._l1)
+            calls.append(functools.partial(gradient.addcmul_, flat, self._decay))
+        if l1 is not None:
+            calls.append(lambda: gradient.addcmul_(flat.sign(), l1))
+        return calls
 
-    def shrink(self, rate: float | Tensor) -> None:
-        """Decoupled decay of one step."""
+    def shrinker(self, rate: float | Tensor) -> list[Callable[[], object]]:
+        """Return what takes the decoupled decay of one step at this rate, if any."""
         if not self._decoupled or self._decay is None:
-            return
-        flat = self.stack.flat
-        if isinstance(rate, float):
-            flat.addcmul_(flat, self._decay, value=-rate)
-        else:
-            flat.sub_(self._decay * flat * rate)
+            return []
+        return [functools.partial(self.stack.flat.mul_, 1.0 - self._decay * rate)]
 
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
         flat, parts = self.stack.flat, []
         if self._half_decay is not None:
-            parts.append(self._product_sums(self._half_decay * flat, flat))
+            parts.append(self.stack.sums(flat.square().mul_(self._half_decay)))
         if self._l1 is not None:
-            parts.append(self._product_sums(self._l1, flat.abs()))
+            parts.append(self.stack.sums(flat.abs().mul_(self._l1)))
         if not parts:
             return torch.zeros_like(flat[: self.stack.K])
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-    def _product_sums(self, a: Tensor, b: Tensor) -> Tensor:
-        """Inner products of two flat tensors, network by network, (K,)."""
-        if self.stack.K == 1:
-            return torch.dot(a, b).unsqueeze(0)
-        return self.stack.sums(a * b)
 
     def select(self, stack: NetworkStack, keep: np.ndarray) -> Penalty:
         """Follow the stack when networks leave it."""

@@ -96,6 +96,8 @@ class Solver:
     Attributes
     ----------
     stack : NetworkStack
+    before : Tensor of shape (K * P,)
+        Parameters to go back to where those after the last epoch are not finite.
     norms : ndarray of shape (K, layers)
         Norms of the last gradient of the last epoch, by layer, before any clipping.
     """
@@ -111,6 +113,7 @@ class Solver:
         self.stack, self.rows, self.loss, self.options = stack, rows, loss, options
         self.settings = [f.settings for f in fits]
         self.norms = np.zeros((stack.K, 1))
+        self.before = stack.flat
         alpha = self._array("alpha") / rows.totals
         l1_ratio = self._array("l1_ratio")
         self.penalty = Penalty(
@@ -195,6 +198,7 @@ class Descent(Solver):
         limits = self._array("max_grad_norm")
         self._limits = limits if np.isfinite(limits).any() else None
         self._factor: Tensor | None = None
+        self._rates: list[float] = []  # those that a step was last made for
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Take one pass over each network's rows.
@@ -202,6 +206,7 @@ class Descent(Solver):
         Returns the mean losses and whether all is finite, for each of K networks. With
         the penalty before the first step, which makes a full batch's loss exact.
         """
+        self.before = self.stack.flat.clone()
         self._begin(rates)
         total, idle = self.penalty.value(), False
         for block in self.feeder.epoch(self._orders()):
@@ -219,13 +224,16 @@ class Descent(Solver):
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
+        asked = rates.tolist()
+        if asked == self._rates:
+            return
+        self._rates = asked
         self.optimizer.begin_epoch(rates)
-        penalty = self.penalty
-        self._completions = [penalty.add_gradient] if penalty.has_gradient else []
+        self._completions = [*self.penalty.pulls]
         if self._limits is not None:
             self._completions.append(self._clip)
-        self._moves = [self._shrink] if penalty.shrinks else []
-        self._moves.append(self.optimizer.stepper())
+        shrinker = self.penalty.shrinker(self.optimizer.rate)
+        self._moves = [*shrinker, self.optimizer.stepper()]
 
     def _run(self, block: Block, idle: bool) -> None:
         if idle:
@@ -283,9 +291,6 @@ class Descent(Solver):
         assert self._limits is not None
         self._factor = clip_gradient_norms(self.stack, self._limits)
 
-    def _shrink(self) -> None:
-        self.penalty.shrink(self.optimizer.rate)
-
     def _note_norms(self, active: np.ndarray | None = None) -> None:
         norms = self.stack.layer_norms()
         if self._factor is not None:
@@ -327,9 +332,17 @@ def objective(
         for i in range(block.n_pieces):
             accumulate(stack, block, i, loss)
         total += _recorded(block, loss)
-    if penalty.has_gradient:
-        penalty.add_gradient()
+    for pull in penalty.pulls:
+        pull()
     return total, stack.rows(stack.gradient)
+
+
+def _has_arrived(before: float, now: float, slope: float, tol: float) -> bool:
+    """Whether an iteration of L-BFGS left too little slope, or gained too little."""
+    if slope <= tol:
+        return True
+    gain = (before - now) / max(abs(before), abs(now), 1.0)
+    return gain <= min(RELATIVE_GAIN, GAIN_TO_TOL * tol)
 
 
 class QuasiNewton(Solver):
@@ -366,6 +379,7 @@ class QuasiNewton(Solver):
 
     def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Objective (K,) and gradient (K, P) at parameters (K, P)."""
+        self._evaluated = x
         return objective(self.stack, self.penalty, self.feeder, self.loss, x)
 
     def _evaluate_some(self, x: Tensor, keep: list[int]) -> tuple[Tensor, Tensor]:
@@ -379,41 +393,30 @@ class QuasiNewton(Solver):
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Make one iteration; return the objectives and whether they are finite."""
-        self._before = self.lbfgs.values
-        self.lbfgs.iterate(self._evaluate, self._evaluate_some)
-        stack = self.stack
-        stack.set_rows(stack.flat, self.lbfgs.x)
-        stack.set_rows(stack.gradient, self.lbfgs.g)
-        self.norms = stack.layer_norms()
-        self._now = self.lbfgs.values
-        return self._now, [math.isfinite(f) for f in self._now]
+        lbfgs, stack = self.lbfgs, self.stack
+        self._earlier = lbfgs.values
+        lbfgs.iterate(self._evaluate, self._evaluate_some)
+        if lbfgs.x is not self._evaluated:  # some went another way than was tried last
+            stack.set_rows(stack.flat, lbfgs.x)
+            stack.set_rows(stack.gradient, lbfgs.g)
+        self.before, self.norms = stack.flat, stack.layer_norms()
+        return lbfgs.values, [math.isfinite(f) for f in lbfgs.values]
 
     def converged(self, tol: list[float]) -> list[Status | None]:
         """Test gradients, gains, and the number of evaluations."""
+        lbfgs, spent = self.lbfgs, self.options.max_fun
         tests = zip(
-            self._before,
-            self._now,
-            self.lbfgs.gradient_maxima,
-            self.lbfgs.stalled.tolist(),
-            self.lbfgs.evaluations,
-            tol,
+            self._earlier, lbfgs.values, lbfgs.gradient_maxima, tol, lbfgs.evaluations,
             strict=True,
-        )
-        return [self._ended(*test) for test in tests]
-
-    def _ended(
-        self,
-        before: float,
-        now: float,
-        slope: float,
-        stalled: bool,
-        n_evaluations: int,
-        tol: float,
-    ) -> Status | None:
-        gain = (before - now) / max(abs(before), abs(now), 1.0)
-        if slope <= tol or gain <= min(RELATIVE_GAIN, GAIN_TO_TOL * tol) or stalled:
-            return Status.CONVERGED
-        return Status.MAX_ITER if n_evaluations >= self.options.max_fun else None
+        )  # fmt: skip
+        return [
+            Status.CONVERGED
+            if k in lbfgs.stuck or _has_arrived(before, now, slope, tol)
+            else Status.MAX_ITER
+            if n_evaluations >= spent
+            else None
+            for k, (before, now, slope, tol, n_evaluations) in enumerate(tests)
+        ]
 
     def polished(self, i: int, row: np.ndarray) -> Polish | None:
         """End a regression by Newton's method: exact coefficients."""
