@@ -204,14 +204,17 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         classes: Any = None,
         incremental: bool = False,
         member: bool = False,
+        target: Target | None = None,
         like: Job | None = None,
     ) -> Job:
         """Turn checked data and parameters into fits; nothing is trained or kept.
 
-        ``like`` is the job of another member of the same ensemble: units and tables
-        are taken over from it.
+        ``target`` is what another fit to the same y has learned of it. ``like`` is the
+        job of another member of the same ensemble: units and tables are taken over
+        from it.
         """
-        target = self._target if memory else self._learn_target(y, classes)
+        if target is None:
+            target = self._target if memory else self._learn_target(y, classes)
         rows = everything = self._weighted(X, y, sample_weight, target)
         seed = memory.seed if memory else draw_seed(self.random_state)
         rows, held_out = self._validation(rows, validation, groups, seed, target)

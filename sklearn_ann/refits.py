@@ -156,11 +156,13 @@ def on_one_table(
 ) -> Iterator[Asked]:
     """Ask for refits of which each sees all rows, by weight."""
     X, y = network._check(X, y, reset=True)
+    # Of y alone, and a third of the work of asking for a small network.
+    options = {"groups": groups, "target": network._learn_target(y, None)}
     like: Job | None = None
     for weight, seed in zip(sample.weights, sample.seeds, strict=True):
         own = copy.copy(network)
         own.random_state = int(seed)  # set_params would cost a third of the rest
-        asked = _ask(own, X, y, weight, {"groups": groups}, like)
+        asked = _ask(own, X, y, weight, options, like)
         # Scales follow the weights, and tables the scales.
         like = None if network.standardize else asked.jobs[0]
         yield asked

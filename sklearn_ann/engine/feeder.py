@@ -212,10 +212,9 @@ class Block:
         assert self.coefficient is not None
         if not self.kind.weighted:
             return values.sum((0, 2)).mul_(self.kind.alike)
+        # Padding repeats a row that counts: where its loss times 0 is nan, so is the sum.
         factor = self.coefficient[: self.n_pieces, ..., 0]
-        return (
-            torch.where(factor > 0, values * factor, 0.0).sum((0, 2)) * self.kind.share
-        )
+        return (values * factor).sum((0, 2)).mul_(self.kind.share)
 
 
 class Feeder:
