@@ -212,9 +212,13 @@ class Block:
         assert self.coefficient is not None
         if not self.kind.weighted:
             return values.sum((0, 2)).mul_(self.kind.alike)
-        # Padding repeats a row that counts: where its loss times 0 is nan, so is the sum.
         factor = self.coefficient[: self.n_pieces, ..., 0]
-        return (values * factor).sum((0, 2)).mul_(self.kind.share)
+        counted = values * factor
+        if not self.kind.all_active:
+            # Padding repeats a row that counts, so where it is not finite the sum is
+            # not either. A network at rest has no such row.
+            counted.masked_fill_(factor == 0, 0.0)
+        return counted.sum((0, 2)).mul_(self.kind.share)
 
 
 class Feeder:

@@ -34,6 +34,7 @@ def _bound(overload: Any) -> Any:
 
 
 _threshold_backward = _bound(_aten.threshold_backward.grad_input)
+_threshold = _bound(_aten.threshold.out)
 _sigmoid_backward = _bound(_aten.sigmoid_backward.grad_input)
 _tanh_backward = _bound(_aten.tanh_backward.grad_input)
 
@@ -57,6 +58,9 @@ class Activation:
         Twice differentiable everywhere (decides whether Hessians mean anything).
     keeps_one : bool, default=False
         f(1) = 1, so that a column of ones survives the activation.
+    fills_part : bool, default=False
+        Whether a may as well be a part of a wider tensor: others write there number by
+        number, seven times as slowly. The derivative can then be had from z.
     """
 
     name: str
@@ -66,10 +70,18 @@ class Activation:
     init: str
     smooth: bool
     keeps_one: bool = False
+    fills_part: bool = False
 
 
 def _keep(*tensors: Tensor) -> None:
     """Identity: nothing to do in either direction."""
+
+
+def _relu(z: Tensor, a: Tensor) -> None:
+    if a is z:
+        torch.relu_(z)
+    else:
+        _threshold(z, 0, 0, out=a)
 
 
 def _cosine(z: Tensor, a: Tensor) -> None:
@@ -114,11 +126,12 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Activation(
             "relu",
-            lambda z, a: torch.relu_(z),
+            _relu,
             lambda g, a: _threshold_backward(g, a, 0, grad_input=g),
             "output",
             "he_uniform",
             False,
+            True,
             True,
         ),
         Activation(
