@@ -8,7 +8,15 @@ from .batching import batched_fits
 from .comparison import compare
 from .estimators import ANNClassifier, ANNRegressor
 from .replicates import bootstrap_fits
+from .specification import neglected_nonlinearity_test
 
 __version__ = "0.1.0"
 
-__all__ = ["ANNClassifier", "ANNRegressor", "batched_fits", "bootstrap_fits", "compare"]
+__all__ = [
+    "ANNClassifier",
+    "ANNRegressor",
+    "batched_fits",
+    "bootstrap_fits",
+    "compare",
+    "neglected_nonlinearity_test",
+]
