@@ -1,6 +1,7 @@
 """Tests for neglected nonlinearity: R's and statsmodels' numbers, bad input, size."""
 
 import json
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -863,6 +864,24 @@ def test_powers_are_of_the_standardised_prediction():
     np.testing.assert_allclose(
         terms.values, StandardScaler().fit_transform(index[:, None]) ** [2, 3]
     )
+
+
+# --------------------------------------------------------------------------- the docs
+
+PAGE = Path(__file__).parents[1] / "docs" / "specification.md"
+
+
+def test_the_page_prints_what_it_shows(capsys):
+    blocks = re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```",
+        PAGE.read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert blocks
+    names = {"__name__": "__main__"}
+    for code, shown in blocks:
+        exec(compile(code, PAGE.name, "exec"), names)
+        assert capsys.readouterr().out == shown
 
 
 # ------------------------------------------------------------------- size and power
