@@ -19,7 +19,7 @@ from .engine.fit import Fit, Outcome
 from .engine.losses import Loss
 from .engine.network import Architecture
 from .engine.optimizers import SolverOptions
-from .engine.rows import SparseRows
+from .engine.rows import CHUNK_NUMBERS, SparseRows
 from .engine.training import train
 
 # Parameters of one stack (K x P), with gradient, moments and copies some eight times
@@ -132,8 +132,13 @@ def stacks(requests: Sequence[Request]) -> list[list[int]]:
 
 def _most_together(request: Request) -> int:
     """Networks of one stack: as many as cache (on a CPU) and memory bear."""
-    bound = CACHED_NUMBERS if request.device.type == "cpu" else MOST_STACKED_NUMBERS
-    return max(1, bound // request.architecture.n_parameters)
+    architecture, fit = request.architecture, request.fit
+    if request.device.type != "cpu":
+        return max(1, MOST_STACKED_NUMBERS // architecture.n_parameters)
+    # Batches that have to be cut into pieces gain nothing from company either.
+    batch = fit.settings.batch_size or len(fit.index)
+    together = CHUNK_NUMBERS // (batch * max(architecture.sizes))
+    return max(1, min(CACHED_NUMBERS // architecture.n_parameters, together))
 
 
 def share_equal_tables(requests: Sequence[Request]) -> None:

@@ -324,13 +324,15 @@ class Penalty:
         self._decays, self._l1s = decay, l1
         mask = stack.weight_mask()
         self._decay = self._on_weights(decay, mask)
-        self._half_decay = self._on_weights(0.5 * decay, mask)
+        self._half_decay = None if self._decay is None else 0.5 * self._decay
         self._l1 = self._on_weights(l1, mask)
         self.pulls = self._make_pulls()
 
     def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
         if not values.any():
             return None
+        if shared(values):
+            return mask * float(values[0])
         spread = self.stack.spread(torch.from_numpy(values).to(mask.dtype))
         return spread.mul_(mask)
 

@@ -384,7 +384,7 @@ class QuasiNewton(Solver):
 
     def _evaluate_some(self, x: Tensor, keep: list[int]) -> tuple[Tensor, Tensor]:
         """Return the same for the networks ``keep`` at parameters (len(keep), P)."""
-        stack = self.stack.select(torch.tensor(keep, device=x.device))
+        stack = NetworkStack(self.stack.architecture, x)
         penalty = self.penalty.select(stack, np.array(keep))
         feeder = self.feeder.select(keep)
         if feeder is None:
