@@ -59,8 +59,8 @@ class Activation:
     keeps_one : bool, default=False
         f(1) = 1, so that a column of ones survives the activation.
     fills_part : bool, default=False
-        Whether a may as well be a part of a wider tensor: others write there number by
-        number, seven times as slowly. The derivative can then be had from z.
+        Whether a may as well be a part of a wider tensor: others are slow to write
+        there. The derivative can then be had from z.
     """
 
     name: str

@@ -3,8 +3,10 @@
 (a) The same search over scikit-learn's ``MLPRegressor``, over our network inside
 `batched_fits` and without it, over ``Ridge``, and over our network with a single
 one-row epoch: the last two are what the search itself and our fits cost without
-training. (d) One hundred networks as one stack, in microseconds per network and step.
-Wide networks, which gain nothing from company, inside `batched_fits` and without.
+training. (c) An ensemble of eight, next to one member and to eight fits one by one, in
+small batches and in batches of 200, where a step is nearly all arithmetic. (d) One
+hundred networks as one stack, in microseconds per network and step. Wide networks,
+which gain nothing from company, inside `batched_fits` and without.
 
     python -m tests.benchmarks.bench_search [--markdown FILE] [--repeats N]
 """
@@ -44,6 +46,7 @@ GRID = {
     "model__learning_rate_init": [1e-3, 3e-3, 1e-2],
     "model__alpha": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
 }
+SEEDS = range(8)  # of the members of an ensemble
 
 
 def search(model: Any, grid: dict[str, list]) -> GridSearchCV:
@@ -101,6 +104,33 @@ def search_results(repeats: int) -> list[Result]:
     ]
 
 
+def ensemble_results(repeats: int) -> list[Result]:
+    """Part (c)."""
+    return [r for batch in (32, 200) for r in _ensemble(batch, repeats)]
+
+
+def _ensemble(batch_size: int, repeats: int) -> list[Result]:
+    X, y = data(3_000, 10)
+    options = {**COMMON, "batch_size": batch_size}
+    members = [ANNRegressor((64, 64), **{**options, "random_state": s}) for s in SEEDS]
+    together = ANNRegressor((64, 64), **options, n_estimators=len(members))
+    seconds = interleaved(
+        {
+            "ensemble": partial(together.fit, X, y),
+            "one": partial(members[0].fit, X, y),
+            "eight": lambda: [member.fit(X, y) for member in members],
+        },
+        repeats,
+    )
+    name = f"ensemble of 8, hidden (64, 64), batches of {batch_size}: time / "
+    detail = ", ".join(f"{k} {median(v):.2f}" for k, v in seconds.items()) + " s"
+    ratios = {k: median_ratio(seconds["ensemble"], seconds[k]) for k in seconds}
+    return [
+        Result(name + "one", ratios["one"], 6.0, at_least=False, detail=detail),
+        Result(name + "eight fits", ratios["eight"], 1.0, at_least=False),
+    ]
+
+
 def stack_results(repeats: int) -> list[Result]:
     """Part (d)."""
     X, y = data(2_000, 10)
@@ -140,7 +170,12 @@ def wide_results(repeats: int) -> list[Result]:
     return results
 
 
-PARTS = {"search": search_results, "stack": stack_results, "wide": wide_results}
+PARTS = {
+    "search": search_results,
+    "ensemble": ensemble_results,
+    "stack": stack_results,
+    "wide": wide_results,
+}
 
 
 def main() -> None:
