@@ -217,8 +217,8 @@ def _tables(
     """Return x, y, index and weight as the engine takes them."""
     if made is None:
         made = (
-            design_table(rows.X, model.inputs, plan.dtype),
-            target_table(rows.y, model.targets, model.loss, plan.dtype),
+            design_table(rows.X, model.inputs, plan.table_dtype),
+            target_table(rows.y, model.targets, model.loss, plan.table_dtype),
         )
     weight = rows.own_weight
     return (

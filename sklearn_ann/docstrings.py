@@ -98,9 +98,11 @@ n_estimators : int, default=1
 device : str, default='cpu'
     'cpu', 'cuda', 'cuda:1', 'mps', or 'auto': a GPU where there is one and a step is
     worth it. Fitted state is on the CPU.
-dtype : {'auto', 'float32', 'float64'}, default='auto'
+dtype : {'auto', 'bfloat16', 'float32', 'float64'}, default='auto'
     Of training: 'auto' is float64 for full batches and 'lbfgs', else float32.
-    Predictions are always computed in float64."""
+    'bfloat16' is for the products of wide networks on a GPU: weights, gradients and
+    what the solver keeps are float32; not for 'lbfgs'. Predictions are always
+    computed in float64."""
 
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (fan_in, fan_out)

@@ -15,7 +15,7 @@ import torch
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .encoding import Target
-from .engine.device import DTYPES, resolve_device, resolve_dtype
+from .engine.device import DTYPES, resolve_device, resolve_dtype, stored_dtype
 from .engine.fit import Settings
 from .engine.layers import ACTIVATIONS, INITIALIZERS
 from .engine.network import Architecture
@@ -86,6 +86,7 @@ class Plan:
     settings : Settings
     device : torch.device
     dtype : torch.dtype
+        Of the products; with bfloat16 all that is kept is float32.
     """
 
     architecture: Architecture
@@ -93,6 +94,11 @@ class Plan:
     settings: Settings
     device: torch.device
     dtype: torch.dtype
+
+    @property
+    def table_dtype(self) -> torch.dtype:
+        """Dtype of the tables of rows."""
+        return stored_dtype(self.dtype)
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -208,6 +214,12 @@ def make_plan(
 def _check_together(estimator: Any, solver: str) -> None:
     if solver != "lbfgs":
         return
+    if estimator.dtype == "bfloat16":
+        raise ValueError(
+            "dtype='bfloat16' keeps three digits of a product, which solver='lbfgs' "
+            f"cannot work with{_which_lbfgs(estimator)}. Use dtype='float64' or "
+            "'auto', or solver='adamw'."
+        )
     if estimator.dropout > 0:
         raise ValueError(
             f"dropout={estimator.dropout} needs a solver that takes random steps; "
@@ -218,6 +230,12 @@ def _check_together(estimator: Any, solver: str) -> None:
             f"l1_ratio={estimator.l1_ratio} makes the objective non-smooth, which "
             "solver='lbfgs' cannot minimise. Use solver='adam', or l1_ratio=0."
         )
+
+
+def _which_lbfgs(estimator: Any) -> str:
+    if estimator.solver == "lbfgs":
+        return ""
+    return ", and without hidden layer solver='auto' is that, for exact coefficients"
 
 
 def _options(estimator: Any, solver: str) -> SolverOptions:

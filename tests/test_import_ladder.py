@@ -29,8 +29,10 @@ LADDER = (
     ("arrays", "encoding", "memory", "resampling", "text"),
     ("engine.training",),
     ("engine.course", "engine.solvers"),
-    ("engine.feeder", "engine.lbfgs", "engine.newton", "engine.optimizers"),
+    ("engine.lbfgs", "engine.newton", "engine.replaying"),
+    ("engine.feeder", "engine.graphs", "engine.optimizers"),
     ("engine.fit", "engine.losses", "engine.network"),
+    ("engine.mixed",),
     ("engine.layers", "engine.locations", "engine.rows"),
     ("engine.device",),
 )

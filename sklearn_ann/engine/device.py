@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ import torch
 FLOPS_PER_STEP_FOR_THREADS = 1e9
 
 # "auto" takes a GPU when one step does this much work. A cautious guess: no GPU has
-# been measured yet, and launching its dozen kernels is what a small step pays for.
+# been measured yet. tests/benchmarks/bench_device.py finds the number for one.
 FLOPS_PER_STEP_FOR_GPU = 3e9
 
 DTYPES = {
+    "bfloat16": torch.bfloat16,
     "float32": torch.float32,
     "float64": torch.float64,
 }
@@ -91,7 +93,7 @@ def resolve_dtype(dtype: str, device: torch.device, exact: bool) -> torch.dtype:
 
     Parameters
     ----------
-    dtype : {"auto", "float32", "float64"}
+    dtype : {"auto", "bfloat16", "float32", "float64"}
         "auto" is float64 for exact fits (L-BFGS and full batch) and float32 for
         minibatches.
     device : torch.device
@@ -112,6 +114,31 @@ def resolve_dtype(dtype: str, device: torch.device, exact: bool) -> torch.dtype:
             "Use dtype='float32', or device='cpu'."
         )
     return DTYPES[dtype]
+
+
+def stored_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype of parameters, gradients, moments and tables: bfloat16 is for products."""
+    return torch.float32 if dtype is torch.bfloat16 else dtype
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Send a tensor to a device; a GPU is not waited for.
+
+    A plain copy to CUDA returns when all that the GPU was asked for before is done. A
+    copy from pinned memory takes its turn, and PyTorch keeps that memory until then.
+    """
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def fetched(*tensors: torch.Tensor) -> list[list[float]]:
+    """Copy a few small tensors of one dtype to the CPU, waiting for the device once."""
+    numbers = torch.cat([t.reshape(-1) for t in tensors]).tolist()
+    ends = itertools.accumulate(t.numel() for t in tensors)
+    return [
+        numbers[end - t.numel() : end] for t, end in zip(tensors, ends, strict=True)
+    ]
 
 
 _lock = threading.Lock()

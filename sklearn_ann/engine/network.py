@@ -32,13 +32,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import sent
 from .layers import ACTIVATIONS, INITIALIZERS, Activation
+from .mixed import MixedPass
 from .rows import SparseBatch, sparse_gradient, sparse_product
 
 Call = Callable[[], object]
 # Bytes of a CPU's widest register. Rows that are no multiple of it are written into a
 # part of a wider tensor number by number: for 15 columns seven times as slowly.
 VECTOR = 64
+# Tensor cores want rows that begin at multiples of so many bytes.
+ALIGNMENT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,21 +314,34 @@ class NetworkStack:
     architecture : Architecture
     rows : Tensor of shape (K, P)
         Starting parameters.
+    products : torch.dtype or None, default=None
+        Dtype of the products, where it is not that of the parameters.
 
     Attributes
     ----------
     flat, gradient : Tensor of shape (K * P,)
+    shadow : NetworkStack or None
+        The stack in the dtype of the products, for `MixedPass`.
     """
 
-    def __init__(self, architecture: Architecture, rows: Tensor) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        rows: Tensor,
+        products: torch.dtype | None = None,
+    ) -> None:
         assert rows.shape[1] == architecture.n_parameters
         self.architecture = architecture
         self.K = rows.shape[0]
         self.flat = torch.empty(rows.numel(), dtype=rows.dtype, device=rows.device)
         self.gradient = torch.zeros_like(self.flat)
         self.set_rows(self.flat, rows)
-        self._passes: dict[int, Pass] = {}
+        self._passes: dict[int, Pass | MixedPass] = {}
         self._owner: Tensor | None = None
+        self._products = products or rows.dtype
+        self.shadow: NetworkStack | None = None
+        if self._products is not rows.dtype:
+            self.shadow = NetworkStack(architecture, rows.to(self._products))
 
     def blocks(self, flat: Tensor) -> list[Tensor]:
         """Return views of a flat tensor, one a parameter block, (K, rows, columns)."""
@@ -370,7 +387,7 @@ class NetworkStack:
                     for b in self.blocks(self.flat)
                 ]
             )
-        return values.to(self.flat.device)[self._owner]
+        return sent(values, self.flat.device).index_select(0, self._owner)
 
     def weight_mask(self) -> Tensor:
         """1 at weights and 0 at biases, (K * P,): penalties leave biases free."""
@@ -393,11 +410,15 @@ class NetworkStack:
         if self.K == 1 and self.flat.device.type == "cpu":
             with np.errstate(all="ignore"):  # what is not finite is said elsewhere
                 return np.array([[sqrt(p.dot(p)) for p in self._layer_parts]])
+        return self.norms_by_layer().cpu().numpy()
+
+    def norms_by_layer(self) -> Tensor:
+        """Return the same where the stack is, without waiting for it."""
         parts = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
         if self.architecture.linear_skip:
             skip = parts.pop()
             parts[-1] = parts[-1] + skip
-        return torch.stack(parts, dim=1).sqrt().cpu().numpy()
+        return torch.stack(parts, dim=1).sqrt()
 
     @cached_property
     def _layer_parts(self) -> list[np.ndarray]:
@@ -410,12 +431,14 @@ class NetworkStack:
 
     def select(self, keep: Tensor) -> NetworkStack:
         """Make a smaller stack of the networks ``keep`` (int64, K' of K)."""
-        return NetworkStack(self.architecture, self.rows(self.flat)[keep])
+        rows = self.rows(self.flat)[keep]
+        return NetworkStack(self.architecture, rows, self._products)
 
-    def at(self, n_rows: int) -> Pass:
+    def at(self, n_rows: int) -> Pass | MixedPass:
         """Return the pass for minibatches of ``n_rows`` rows; made once, then kept."""
         if n_rows not in self._passes:
-            self._passes[n_rows] = Pass(self, n_rows)
+            made = Pass if self.shadow is None else MixedPass
+            self._passes[n_rows] = made(self, n_rows)
         return self._passes[n_rows]
 
 
@@ -509,7 +532,7 @@ class Pass:
         ]
 
     def _hidden_buffers(self, act: Activation, h: int) -> HiddenBuffers:
-        flow = self._buffer(h + 1).fill_(1.0)
+        flow = self.aligned(h + 1).fill_(1.0)
         inside, flow_t = flow[..., :-1], flow.transpose(-1, -2)
         if self.K == 1 and act.keeps_one:
             # f(1) = 1: the column of ones survives f, which can run on all of the
@@ -528,6 +551,17 @@ class Pass:
         shape = (self.K, self.b, columns)
         made = torch.zeros(shape, dtype=self._like.dtype, device=self._like.device)
         return self._plain(made)
+
+    def aligned(self, columns: int) -> Tensor:
+        """Return a buffer whose rows begin where tensor cores want them to.
+
+        A column of ones makes rows of odd length; a CPU does not mind.
+        """
+        like = self._like
+        if like.device.type == "cpu" and like.dtype is not torch.bfloat16:
+            return self._buffer(columns)
+        step = ALIGNMENT // like.element_size()
+        return self._buffer(-(-columns // step) * step)[..., :columns]
 
     def forward(
         self, x: Tensor | SparseBatch, raw: Tensor, masks: Sequence[Tensor] = ()

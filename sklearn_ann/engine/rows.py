@@ -22,6 +22,10 @@ BLOCK_BYTES = 2**20
 # A minibatch (or full batch) of more rows than this times the widest layer is
 # propagated chunk by chunk, so that activations stay in cache and memory bounded.
 CHUNK_NUMBERS = 2**19
+# A GPU has no such cache to stay in: its pieces are as large as memory bears, since
+# each of them costs launches.
+GPU_BLOCK_BYTES = 2**26
+GPU_CHUNK_NUMBERS = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,12 @@ def _stacked(matrix: Tensor) -> Tensor:
 def sparse_product(x: SparseBatch, block: Tensor, out: Tensor) -> Tensor:
     """Write [x - shift, 1] block into out, without centring x.
 
-    A block of d rows, not d + 1, has no intercept.
+    A block of d rows, not d + 1, has no intercept. Block and out may be of less
+    precision than x: what centring takes away again must not be rounded before.
     """
     blocks, outs = _stacked(block), _stacked(out)
     d = x.rows[0].shape[1]
-    weights = blocks[:, :d]
+    weights = blocks[:, :d].to(x.rows[0].dtype)
     start = blocks[:, d:].sum(1, keepdim=True)  # the intercept, or zero
     if x.shift is not None:
         start = start - x.shift @ weights
@@ -140,16 +145,17 @@ def sparse_product(x: SparseBatch, block: Tensor, out: Tensor) -> Tensor:
 def sparse_gradient(x: SparseBatch, delta: Tensor, out: Tensor) -> None:
     """Write [x - shift, 1]' delta into out, without centring x.
 
-    An out of d rows, not d + 1, gets no last one.
+    An out of d rows, not d + 1, gets no last one. Precision as in `sparse_product`.
     """
-    deltas, outs = _stacked(delta), _stacked(out)
+    deltas, outs = _stacked(delta).to(x.rows[0].dtype), _stacked(out)
     d = x.rows[0].shape[1]
     sums = deltas.sum(1, keepdim=True)
     for k, transposed in enumerate(x.transposed):
-        outs[k, :d] = torch.sparse.mm(transposed, deltas[k])
+        found = torch.sparse.mm(transposed, deltas[k])
+        if x.shift is not None:
+            found.addmm_(x.shift[k].T, sums[k], alpha=-1.0)
+        outs[k, :d] = found
     outs[:, d:] = sums[:, : outs.shape[1] - d]
-    if x.shift is not None:
-        outs[:, :d].baddbmm_(x.shift.transpose(1, 2), sums, alpha=-1.0)
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .course import Course
-from .device import threads, threads_for
+from .device import stored_dtype, threads, threads_for
 from .feeder import Feeder
 from .fit import Fit, FitState, Outcome, Status
 from .losses import Loss
@@ -43,7 +43,8 @@ def train(
     architecture, loss, options
         What they share.
     device, dtype
-        Where and how they are trained; tables are moved there.
+        Where and how they are trained; tables are moved there. bfloat16 is the dtype
+        of the products alone.
     cancelled : callable () -> bool, default=None
         Asked before each epoch; once it says yes nothing is wanted any more.
 
@@ -91,12 +92,13 @@ class _Run:
         self.alive, self.numbers = list(self.courses), list(range(len(fits)))
         self.outcomes: list[Outcome | None] = [None] * len(fits)
         self.clock = time.perf_counter()
-        rows = _training_rows(fits, device, dtype)
-        self.validation = _validation_rows(self.courses, device, dtype)
+        stored = stored_dtype(dtype)
+        rows = _training_rows(fits, device, stored)
+        self.validation = _validation_rows(self.courses, device, stored)
         self._scored: Feeder | None = None  # validation rows of those still here
         starts = np.stack([f.state.row if f.state else f.start for f in fits])
         stack = NetworkStack(
-            architecture, torch.from_numpy(starts).to(device=device, dtype=dtype)
+            architecture, torch.from_numpy(starts).to(device, stored), dtype
         )
         solver = QuasiNewton if options.name == "lbfgs" else Descent
         self.solver = solver(stack, rows, loss, options, fits)
