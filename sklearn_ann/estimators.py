@@ -186,7 +186,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         job = self._assemble(X, y, sample_weight, memory, **options)
         job.watcher.begin(job.fits)
         kept = self._keep(job, fit_networks(job.requests))
-        job.watcher.end(kept.row)
+        job.watcher.end(kept.row, kept.note)
         if not incremental:
             warn_of(kept, self.max_iter)
         return self

@@ -53,7 +53,7 @@ def train_members(
     outcomes = fit_networks([r for job in jobs for r in job.requests])
     worst = keep_members(ensemble, members, jobs, outcomes)
     watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
-    watcher.end(worst.row)
+    watcher.end(worst.row, worst.note)
     if not options["incremental"]:
         warn_of(worst, ensemble.max_iter)
     return ensemble

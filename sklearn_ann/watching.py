@@ -92,8 +92,13 @@ class Watcher:
 
         return on_epoch
 
-    def end(self, row: np.ndarray) -> None:
-        """Close the fit's contexts; ``row`` are the parameters that are kept."""
+    def end(self, row: np.ndarray, note: str | None = None) -> None:
+        """Close the fit's contexts; ``row`` are the parameters that are kept.
+
+        Print the engine's note on the fit, if there is one and anyone asked.
+        """
+        if note is not None and self.estimator.verbose:
+            print(note)
         for restart in self.restarts:
             restart.call_on_fit_task_end(**self._data)
         self.context.call_on_fit_task_end(

@@ -4,3 +4,17 @@ import os
 
 # Without it scikit-learn refuses `array_api_dispatch` and its array API checks skip.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
+import pytest
+import torch
+from pretend_cuda import pretend_cuda  # noqa: F401 - a fixture
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none, and say so."""
+    if torch.cuda.is_available():
+        return
+    reason = f"needs a CUDA GPU, and PyTorch {torch.__version__} sees none"
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))

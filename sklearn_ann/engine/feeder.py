@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import sent
 from .rows import (
     BLOCK_BYTES,
     CHUNK_NUMBERS,
+    GPU_BLOCK_BYTES,
+    GPU_CHUNK_NUMBERS,
     RowSet,
     Segment,
     SparseBatch,
@@ -66,7 +69,16 @@ class Dropout:
         self.widths = list(widths)
 
     def draw(self, k: int, n_pieces: int, count: int) -> list[np.ndarray]:
-        """Draw factors (n_pieces, count, h) for each layer of network k.
+        """Draw factors (n_pieces, count, h) for each layer of network k."""
+        factors = self.kept(k, n_pieces, count) * np.float64(self.factor(k))
+        return np.split(factors, np.cumsum(self.widths)[:-1], axis=2)
+
+    def factor(self, k: int) -> float:
+        """Return what a unit of network k that is kept counts."""
+        return _GRID / (_GRID - float(self.thresholds[k]))
+
+    def kept(self, k: int, n_pieces: int, count: int) -> np.ndarray:
+        """Draw which units of network k are kept, (n_pieces, count, h of all layers).
 
         A network consumes its stream row by row, whole words for each, so that the cut
         into pieces, which depends on the neighbours, makes no difference.
@@ -76,9 +88,7 @@ class Dropout:
         stream = self.generators[k].bit_generator
         drawn = stream.random_raw(n_pieces * count * words).view(np.uint16)
         bits = drawn.reshape(n_pieces, count, 4 * words)[..., :width]
-        kept = bits >= self.thresholds[k]
-        factors = kept * np.float64(_GRID / (_GRID - float(self.thresholds[k])))
-        return np.split(factors, np.cumsum(self.widths)[:-1], axis=2)
+        return bits >= self.thresholds[k]
 
 
 class Kind:
@@ -89,6 +99,8 @@ class Kind:
     segment : Segment
     active : ndarray of bool, shape (K,)
         Which networks take part in its minibatches.
+    moving : Tensor of bool, shape (K,)
+        The same where the rows are.
     all_active : bool
     weighted : bool
         Whether rows count differently, padding included.
@@ -107,6 +119,7 @@ class Kind:
         self.segment = segment
         # A minibatch may be over in this chunk and still belong to this step.
         self.active = segment.sizes > 0
+        self.moving = torch.from_numpy(self.active).to(like.device)
         self.all_active = bool(self.active.all())
         self.weighted = rows.weight is not None or not segment.equal
         self.share = torch.from_numpy(sizes / n).to(like)
@@ -118,6 +131,7 @@ class Kind:
         """Return the same for some of the networks; their places stay padded."""
         kind = copy.copy(self)
         kind.active, kind.rates = self.active[keep], self.rates[keep]
+        kind.moving = self.moving[keep]
         kind.all_active = bool(kind.active.all())
         kind.share, kind.alike = self.share[keep], self.alike[keep]
         return kind
@@ -245,15 +259,20 @@ class Feeder:
         dropout: Dropout | None = None,
     ) -> None:
         self.rows, self.n_raw, self.dropout = rows, n_raw, dropout
-        self.K = len(rows.index)
-        chunk = max(128, CHUNK_NUMBERS // (self.K * max(widest, 1)))
+        self.K, self._device = len(rows.index), rows.y.device
+        self._on_gpu = self._device.type == "cuda"
+        numbers = GPU_CHUNK_NUMBERS if self._on_gpu else CHUNK_NUMBERS
+        chunk = max(128, numbers // (self.K * max(widest, 1)))
         like = rows.x.values if isinstance(rows.x, SparseRows) else rows.x
         plan = plan_epoch(rows.n, batch, chunk)
         self.kinds = [Kind(segment, rows, like) for segment in plan]
         self._n, self._in_place = rows.n, rows.contiguous
         # One column is gathered three times as fast as a table of one column.
         self._y = rows.y.view(-1) if rows.y.shape[1] == 1 else rows.y
-        self._offsets = None if self._in_place else rows.offsets
+        offsets = None if self._in_place else rows.offsets
+        self._offsets = None if offsets is None else offsets.to(self._device)
+        scattered = not self._in_place and offsets is None
+        self._index = [i.to(self._device) for i in rows.index] if scattered else []
         self._blocks: dict[tuple[int, int] | int, Block] = {}
         self._kept: list[Block] | None = None
         self._row_bytes = self._bytes_per_row()
@@ -318,7 +337,10 @@ class Feeder:
             yield block
 
     def _order(self, orders: list[Tensor]) -> Tensor:
-        """Stack the orders, padded by their last row, (K, n_max)."""
+        """Stack the orders where the rows are, padded by their last row, (K, n_max)."""
+        return sent(self._stacked(orders), self._device)
+
+    def _stacked(self, orders: list[Tensor]) -> Tensor:
         if self.K == 1:
             return orders[0].unsqueeze(0)
         if (self._n == self._n[0]).all():
@@ -333,7 +355,8 @@ class Feeder:
         for s, kind in enumerate(self.kinds):
             segment = kind.segment
             total = len(segment.opens)
-            room = max(1, BLOCK_BYTES // (self.K * segment.width * self._row_bytes))
+            room = GPU_BLOCK_BYTES if self._on_gpu else BLOCK_BYTES
+            room = max(1, room // (self.K * segment.width * self._row_bytes))
             for first in range(0, total, room):
                 n_pieces = min(room, total - first)
                 key = (s, first) if keep else (s if segment.even else -segment.width)
@@ -354,7 +377,7 @@ class Feeder:
     ) -> None:
         block.describe(kind, first, n_pieces)
         places = self._places(kind.segment, first, n_pieces, order)  # (T, K, b)
-        table = self._table_rows(places).to(self.rows.y.device)
+        table = self._table_rows(places)
         flat = table.reshape(-1)
         whole = n_pieces == block.T
         y = block.y if whole else block.y[:n_pieces]
@@ -390,16 +413,15 @@ class Feeder:
             np.minimum(start + np.arange(width), stop - 1)
             for start, stop in zip(starts, segment.stops[first], strict=True)
         ]
-        return torch.gather(order, 1, torch.from_numpy(np.stack(taken)))[None]
+        padded = sent(torch.from_numpy(np.stack(taken)), order.device)
+        return torch.gather(order, 1, padded)[None]
 
     def _table_rows(self, places: Tensor) -> Tensor:
         if self._in_place:
             return places
         if self._offsets is not None:
             return places + self._offsets
-        return torch.stack(
-            [self.rows.index[k][places[:, k]] for k in range(self.K)], dim=1
-        )
+        return torch.stack([self._index[k][places[:, k]] for k in range(self.K)], dim=1)
 
     def _sparse_pieces(self, x: SparseRows, table: Tensor) -> list[SparseBatch]:
         pieces = []
@@ -415,11 +437,12 @@ class Feeder:
         target = block.coefficient[: block.n_pieces, ..., 0]
         target.zero_()
         for k, count in enumerate(block.kind.segment.counts):
-            value: Tensor | float = float(block.kind.rates[k])
-            if self.rows.weight is not None:
-                own = places[:, k, :count].to(self.rows.weight[k].device)
-                value = self.rows.weight[k][own] * value
-            target[:, k, :count] = value
+            rate = float(block.kind.rates[k])
+            if self.rows.weight is None:
+                target[:, k, :count].fill_(rate)
+            else:
+                own = self.rows.weight[k][places[:, k, :count]]
+                target[:, k, :count] = own.mul_(rate)
 
     def _sliced(self, kind: Kind) -> Block:
         """Build a block of views into the table itself: one network, rows in order."""
@@ -435,7 +458,8 @@ class Feeder:
         block.y = y[start:stop].view(T, 1, b, -1)
         block.describe(kind, 0, T)
         if kind.weighted:
-            self._fill_coefficient(block, torch.arange(start, stop).view(T, 1, b))
+            places = torch.arange(start, stop, device=self._device)
+            self._fill_coefficient(block, places.view(T, 1, b))
         block.view_steps()
         return block
 
@@ -443,6 +467,18 @@ class Feeder:
         if self.dropout is None:
             return
         for k, count in enumerate(block.kind.segment.counts):
+            if self._on_gpu:
+                self._send_masks(block, k, int(count))
+                continue
             drawn = self.dropout.draw(k, block.n_pieces, int(count))
             for mask, factors in zip(block.masks, drawn, strict=True):
                 mask[: block.n_pieces, k, :count] = torch.from_numpy(factors)
+
+    def _send_masks(self, block: Block, k: int, count: int) -> None:
+        """Send one byte a unit, and make the factors on the device."""
+        assert self.dropout is not None
+        kept = torch.from_numpy(self.dropout.kept(k, block.n_pieces, count))
+        parts = sent(kept, self._device).split(self.dropout.widths, dim=-1)
+        for mask, part in zip(block.masks, parts, strict=True):
+            own = mask[: block.n_pieces, k, :count]
+            own.copy_(part).mul_(self.dropout.factor(k))

@@ -164,6 +164,8 @@ class Outcome:
     seconds : float
         This network's share of the stack's time.
     state : FitState or None
+    note : str or None
+        What a user who asks to be told should know of how it went.
     """
 
     row: np.ndarray
@@ -172,3 +174,4 @@ class Outcome:
     record: Record
     seconds: float
     state: FitState | None
+    note: str | None = None

@@ -22,6 +22,7 @@ doi:10.1007/s10107-012-0514-2 (weak Wolfe conditions, enough for kinks).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Container
 from typing import Any, NamedTuple
@@ -160,6 +161,15 @@ class LBFGS:
         self.x, self.g = self.x[keep], self.g[keep]
         self._memory, self._maxima = self._memory.select(keep), None
         self._arrays = self._memory.views(self.x, self.g)
+
+    def to(self, device: torch.device) -> LBFGS:
+        """Copy to a device."""
+        copied = copy.deepcopy(self)
+        copied.x, copied.g = copied.x.to(device), copied.g.to(device)
+        slot, *tensors = copied._memory.__reduce__()[1]
+        copied._memory = _Memory(slot, *(t.to(device) for t in tensors))
+        copied._arrays = copied._memory.views(copied.x, copied.g)
+        return copied
 
     @_quiet
     def iterate(self, evaluate: Evaluate, some: EvaluateSome | None = None) -> None:

@@ -4,11 +4,15 @@ Learning rates, momenta and step counters belong to single networks. Where all K
 them agree, as they do at K = 1, one fused call serves; where they differ, each is
 spread once an epoch over its network's parameters and the formulas run on the spread
 values. Both give the same numbers up to rounding.
+
+On a CUDA device a step may be captured and replayed, and a number that it was captured
+with stays as it was: rates and step counts are read from tensors there.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import sent
 from .network import NetworkStack
 
 
@@ -53,10 +58,12 @@ class Optimizer:
 
     Attributes
     ----------
-    rate : float or Tensor of shape (K * P,)
+    rate : float or Tensor of shape () or (K * P,)
         This epoch's learning rate.
     moments : list of Tensor of shape (K * P,)
         Running moments, laid out like the stack's parameters.
+    ahead : int
+        Steps taken by all networks since the counts were last written down.
     """
 
     n_moments = 0
@@ -64,19 +71,42 @@ class Optimizer:
     def __init__(self, stack: NetworkStack) -> None:
         self.stack = stack
         self._count = np.zeros(stack.K, dtype=np.int64)
-        self._ahead = 0  # steps that all have taken since; a NumPy += costs more
+        self.ahead = 0  # a NumPy += costs more
         self.moments = [torch.zeros_like(stack.flat) for _ in range(self.n_moments)]
         self.rate: float | Tensor = 0.0
+        self._attach()
+
+    def _attach(self) -> None:
+        """Make what is as large as the stack."""
+        self._on_cuda = self.stack.flat.device.type == "cuda"
+        self._held_rates: dict[bool, Tensor] = {}
 
     @property
     def count(self) -> np.ndarray:
         """Steps taken by each network, (K,)."""
-        return self._count + self._ahead
+        return self._count + self.ahead
 
     def begin_epoch(self, rates: np.ndarray) -> None:
         """Take this epoch's learning rates, (K,)."""
         self._rates = rates
-        self.rate = float(rates[0]) if shared(rates) else self._spread(rates)
+        if self._on_cuda:
+            self.rate = self._hold(rates)
+        else:
+            self.rate = float(rates[0]) if shared(rates) else self._spread(rates)
+
+    def _hold(self, rates: np.ndarray) -> Tensor:
+        """Write the rates where captured steps read them, () or (K * P,)."""
+        same = shared(rates)
+        if same not in self._held_rates:
+            flat = self.stack.flat
+            self._held_rates[same] = flat.new_zeros(()) if same else flat.clone()
+        held = self._held_rates[same]
+        return held.fill_(float(rates[0])) if same else held.copy_(self._spread(rates))
+
+    @property
+    def form(self) -> str:
+        """What a captured step cannot change: which calls it consists of."""
+        return "shared rate" if shared(self._rates) else "rates"
 
     def _spread(self, values: np.ndarray) -> Tensor:
         return self.stack.spread(torch.from_numpy(values).to(self.stack.flat.dtype))
@@ -89,7 +119,12 @@ class Optimizer:
         """Return what takes this epoch's steps; ask again after `masked`."""
         return self.step
 
-    def masked(self, moves: Sequence[Callable[[], object]], active: np.ndarray) -> None:
+    def masked(
+        self,
+        moves: Sequence[Callable[[], object]],
+        active: np.ndarray,
+        moving: Tensor,
+    ) -> None:
         """Let some networks move; the others stand still, state and all.
 
         Parameters
@@ -97,23 +132,26 @@ class Optimizer:
         moves : list of callable
             Together they take a step with all networks.
         active : ndarray of bool, shape (K,)
+        moving : Tensor of bool, shape (K,)
+            The same where the stack is.
         """
         held = [self.stack.flat, *self.moments]
         before = [tensor.clone() for tensor in held]
         count = self.count
         for move in moves:
             move()
-        moved = self.stack.spread(torch.from_numpy(active))
+        moved = self.stack.spread(moving)
         for tensor, old in zip(held, before, strict=True):
             tensor.copy_(torch.where(moved, tensor, old))
         self._count = np.where(active, self.count, count)
-        self._ahead = 0
+        self.ahead = 0
 
     def select(self, stack: NetworkStack, keep: Tensor) -> None:
         """Follow the stack when networks leave it."""
         self.moments = self._selected(stack, keep)
         self._count = self._count[keep.cpu().numpy()]
         self.stack = stack
+        self._attach()
 
     def _selected(self, stack: NetworkStack, keep: Tensor) -> list[Tensor]:
         kept = []
@@ -171,7 +209,7 @@ class SGD(Optimizer):
             self.stack.flat.add_(velocity * self._momentum).sub_(move)
         else:
             self.stack.flat.add_(velocity)
-        self._ahead += 1
+        self.ahead += 1
 
     def select(self, stack: NetworkStack, keep: Tensor) -> None:
         """Follow the stack when networks leave it."""
@@ -193,13 +231,15 @@ class Adam(Optimizer):
     n_moments = 2
 
     def __init__(self, stack: NetworkStack, options: SolverOptions) -> None:
-        super().__init__(stack)
         self._options = options
-        self._attach()
+        super().__init__(stack)
 
     def _attach(self) -> None:
+        super()._attach()
         flat = self.stack.flat
         self._step_count = torch.zeros((), dtype=torch.float32, device=flat.device)
+        self._counts = torch.zeros(self.stack.K, dtype=flat.dtype, device=flat.device)
+        self._move: Tensor | None = None
         self._lists: tuple[list[Tensor], ...] = (
             [self.stack.gradient],
             [self.moments[0]],
@@ -212,8 +252,12 @@ class Adam(Optimizer):
 
     def stepper(self) -> Callable[[], None]:
         """Return the fused step where all networks have taken as many, else `step`."""
-        if self._fused is None or not shared(self._count):
+        if not self._fuses:
+            counts = torch.from_numpy(self.count.astype(float)).to(self._counts.dtype)
+            self._counts.copy_(sent(counts, self._counts.device))
             return self.step
+        if self._on_cuda:
+            return self._replayable_stepper()
         if not isinstance(self.rate, float):
             return self._scaled_stepper(self.rate)
         adam, count = self._fused_call(self.stack.flat, self.rate), self._counter()
@@ -231,14 +275,14 @@ class Adam(Optimizer):
             number = kernels.numpy()  # a tenth of the cost of `fill_`
 
             def count() -> None:
-                self._ahead += 1
-                number[()] = taken + self._ahead
+                self.ahead += 1
+                number[()] = taken + self.ahead
 
         else:
 
             def count() -> None:
-                self._ahead += 1
-                kernels.fill_(taken + self._ahead)
+                self.ahead += 1
+                kernels.fill_(taken + self.ahead)
 
         return count
 
@@ -248,7 +292,7 @@ class Adam(Optimizer):
         Three calls, where the formulas of `step` take ten.
         """
         flat, count = self.stack.flat, self._counter()
-        move = torch.zeros_like(flat)
+        move = self._own_move()
         adam = self._fused_call(move, 1.0)
 
         def step() -> None:
@@ -259,7 +303,51 @@ class Adam(Optimizer):
 
         return step
 
-    def _fused_call(self, moved: Tensor, rate: float) -> Callable[[], None]:
+    def _replayable_stepper(self) -> Callable[[], None]:
+        """Fused steps that count on the device, and read the rate there.
+
+        The kernel takes a tensor as its rate, but of float32 only; other rates scale
+        the move that it makes at rate 1.
+        """
+        flat, rate = self.stack.flat, self.rate
+        assert isinstance(rate, Tensor)
+        count = self._step_count.fill_(float(self.count[0])).add_
+        if rate.dim() == 0 and rate.dtype is torch.float32:
+            adam = self._fused_call(flat, rate)
+
+            def step() -> None:
+                self.ahead += 1
+                count(1.0)
+                adam()
+
+            return step
+        move = self._own_move()
+        unit = self._fused_call(move, 1.0)
+
+        def scaled_step() -> None:
+            self.ahead += 1
+            count(1.0)
+            move.zero_()
+            unit()
+            flat.addcmul_(move, rate)
+
+        return scaled_step
+
+    def _own_move(self) -> Tensor:
+        if self._move is None:
+            self._move = torch.zeros_like(self.stack.flat)
+        return self._move
+
+    @property
+    def _fuses(self) -> bool:
+        return self._fused is not None and shared(self._count)
+
+    @property
+    def form(self) -> str:
+        """What a captured step cannot change: which calls it consists of."""
+        return f"{super().form}, {'fused' if self._fuses else 'formulas'}"
+
+    def _fused_call(self, moved: Tensor, rate: float | Tensor) -> Callable[[], None]:
         options = self._options
         arguments = {
             "lr": rate,
@@ -275,7 +363,7 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Take one step."""
-        self._ahead += 1
+        self.ahead += 1
         self._spread_step()
 
     def _spread_step(self) -> None:
@@ -286,16 +374,19 @@ class Adam(Optimizer):
             gradient, gradient, value=1.0 - options.beta_2
         )
         # w -= rate / (1 - beta_1^t) m / (sqrt(v / (1 - beta_2^t)) + epsilon)
-        t = self.count
-        rate = self._spread(self._rates / (1.0 - options.beta_1**t))
-        root = self._spread(np.sqrt(1.0 - options.beta_2**t))
-        divisor = second.sqrt().div_(root).add_(options.epsilon)
-        self.stack.flat.sub_(rate.mul_(first).div_(divisor))
+        t, spread = self._counts.add_(1.0), self.stack.spread
+        move = first / spread(_one_less_power(options.beta_1, t))
+        root = spread(_one_less_power(options.beta_2, t).sqrt_())
+        move.div_(second.sqrt().div_(root).add_(options.epsilon))
+        if isinstance(self.rate, float):
+            self.stack.flat.add_(move, alpha=-self.rate)
+        else:
+            self.stack.flat.addcmul_(move, self.rate, value=-1.0)
 
-    def select(self, stack: NetworkStack, keep: Tensor) -> None:
-        """Follow the stack when networks leave it."""
-        super().select(stack, keep)
-        self._attach()
+
+def _one_less_power(base: float, exponent: Tensor) -> Tensor:
+    """1 - base^exponent, without loss where that is small."""
+    return (exponent * math.log(base)).expm1_().neg_() if base else exponent.sign()
 
 
 class Penalty:
@@ -326,6 +417,7 @@ class Penalty:
         self._decay = self._on_weights(decay, mask)
         self._half_decay = None if self._decay is None else 0.5 * self._decay
         self._l1 = self._on_weights(l1, mask)
+        self._left: Tensor | None = None
         self.pulls = self._make_pulls()
 
     def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
@@ -349,7 +441,10 @@ class Penalty:
         """Return what takes the decoupled decay of one step at this rate, if any."""
         if not self._decoupled or self._decay is None:
             return []
-        return [functools.partial(self.stack.flat.mul_, 1.0 - self._decay * rate)]
+        if self._left is None:  # one for all rates: a captured step reads it
+            self._left = torch.empty_like(self._decay)
+        torch.mul(self._decay, rate, out=self._left).neg_().add_(1.0)
+        return [functools.partial(self.stack.flat.mul_, self._left)]
 
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
@@ -367,7 +462,7 @@ class Penalty:
         return Penalty(stack, self._decays[keep], self._l1s[keep], self._decoupled)
 
 
-def clip_gradient_norms(stack: NetworkStack, limits: np.ndarray) -> Tensor:
+def clip_gradient_norms(stack: NetworkStack, limits: Tensor) -> Tensor:
     """Scale each network's gradient down to its limit (Pascanu et al. 2013).
 
     Returns the factors, (K,).
@@ -375,12 +470,12 @@ def clip_gradient_norms(stack: NetworkStack, limits: np.ndarray) -> Tensor:
     Parameters
     ----------
     stack : NetworkStack
-    limits : ndarray of shape (K,)
+    limits : Tensor of shape (K,)
         Largest Euclidean norms; inf for none.
     """
     norms = stack.sums(stack.gradient.square()).sqrt()
-    bound = torch.from_numpy(limits).to(norms)
-    factor = torch.where(norms > bound, bound / norms, 1.0)
+    short = (norms > limits).logical_not_()
+    factor = (limits / norms).masked_fill_(short, 1.0)
     stack.gradient.mul_(factor if stack.K == 1 else stack.spread(factor))
     return factor
 

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .feeder import Block, Dropout, Feeder
+from .device import fetched
+from .feeder import Block, Dropout, Feeder, Kind
 from .fit import Fit, Status
+from .graphs import StepGraphs
 from .lbfgs import LBFGS
 from .losses import Loss
 from .network import NetworkStack
@@ -25,6 +27,7 @@ from .optimizers import (
     clip_gradient_norms,
     scheduled_rates,
 )
+from .replaying import Replay
 from .rows import RowSet
 
 # L-BFGS ends when an iteration gains less than this share of the objective: the
@@ -138,7 +141,19 @@ class Solver:
 
     def generators(self, i: int) -> tuple[torch.Generator, np.random.Generator]:
         """Return the i-th network's generators, for a later fit to go on with."""
-        return self.shufflers[i], self.droppers[i]
+        return copy.deepcopy(self.shufflers[i]), copy.deepcopy(self.droppers[i])
+
+    @property
+    def note(self) -> str | None:
+        """What a user who asks to be told should know of how it went."""
+        return None
+
+    def is_worth_shrinking(self, n_left: int) -> bool:
+        """Whether the networks that are done should leave the stack now."""
+        return True
+
+    def release(self) -> None:
+        """Give back what others may be waiting for; the solver is done."""
 
     def select(self, keep: Tensor) -> None:
         """Drop the networks that are done."""
@@ -181,6 +196,8 @@ class Descent(Solver):
             else Adam(stack, options)
         )
         self.optimizer.restore([f.state.solver if f.state else None for f in fits])
+        device = stack.flat.device
+        self._graphs = StepGraphs(device) if device.type == "cuda" else None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -195,9 +212,13 @@ class Descent(Solver):
         )
         # The order of rows is nothing to a full batch.
         self._shuffled = np.array([s.shuffle for s in self.settings]) & (batch < n)
-        limits = self._array("max_grad_norm")
-        self._limits = limits if np.isfinite(limits).any() else None
-        self._factor: Tensor | None = None
+        limits = torch.from_numpy(self._array("max_grad_norm")).to(self.stack.flat)
+        self._limits = limits if limits.isfinite().any() else None
+        self._factor = torch.ones_like(limits)
+        self._replay: Replay | None = None
+        if self._graphs is not None:
+            self._graphs.clear()
+            self._replay = Replay(self.stack, self.loss, self._graphs)
         self._rates: list[float] = []  # those that a step was last made for
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
@@ -207,7 +228,18 @@ class Descent(Solver):
         the penalty before the first step, which makes a full batch's loss exact.
         """
         self.before = self.stack.flat.clone()
+        total = self._pass(rates)
+        sums = self.stack.sums(self.stack.flat)
+        losses, ends = self._read(total, sums)
+        return losses, [math.isfinite(a + b) for a, b in zip(losses, ends, strict=True)]
+
+    def _pass(self, rates: np.ndarray) -> Tensor:
+        """Take the steps; a GPU is only told to, and nothing in here waits for it.
+
+        Returns the mean losses, (K,).
+        """
         self._begin(rates)
+        self._noted: Tensor | None = None
         total, idle = self.penalty.value(), False
         for block in self.feeder.epoch(self._orders()):
             if not idle and not block.kind.all_active:
@@ -215,12 +247,20 @@ class Descent(Solver):
                 self._note_norms()
             self._run(block, idle)
             total += _recorded(block, self.loss)
-        if not idle:
+        return total
+
+    def _read(self, total: Tensor, sums: Tensor) -> tuple[list[float], list[float]]:
+        """Fetch the epoch's losses, its norms, and the sums of the parameters."""
+        if self._graphs is not None and self._noted is None:
             self._note_norms()
-        losses = total.tolist()
-        sums = self.stack.sums(self.stack.flat).tolist()
-        finite = [math.isfinite(a + b) for a, b in zip(losses, sums, strict=True)]
-        return losses, finite
+        if self._noted is None:
+            self.norms = self.stack.layer_norms()
+            if self._limits is not None:
+                self.norms = self.norms / self._factor.cpu().numpy()[:, None]
+            return total.tolist(), sums.tolist()
+        losses, ends, norms = fetched(total, sums, self._noted)
+        self.norms = np.reshape(norms, self._noted.shape)
+        return losses, ends
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
@@ -237,8 +277,8 @@ class Descent(Solver):
 
     def _run(self, block: Block, idle: bool) -> None:
         if idle:
-            self._pieces(block, lambda: self._masked_update(block.kind.active))
-            self._note_norms(block.kind.active)
+            self._pieces(block, lambda: self._masked_update(block.kind))
+            self._note_norms(block.kind.moving)
         elif all(block.opens) and all(block.closes):
             self._steps(block)
         else:
@@ -259,6 +299,9 @@ class Descent(Solver):
         forward, backward, delta = at.forward, at.backward, at.delta
         gradient, scale = self.loss.gradient, delta.mul_
         rest = (*self._completions, *self._moves)
+        if self._replay is not None and self._replay.takes(block):
+            self._replay.steps(block, rest, self.optimizer)
+            return
         for x, x_t, y, raw, coefficient, masks in block.steps[: block.n_pieces]:
             forward(x, raw, masks)
             gradient(raw, y, delta)
@@ -280,24 +323,45 @@ class Descent(Solver):
         for move in self._moves:
             move()
 
-    def _masked_update(self, active: np.ndarray) -> None:
+    def _masked_update(self, kind: Kind) -> None:
         """Update some networks; those without rows left in this epoch stand still."""
         for complete in self._completions:
             complete()
-        self.optimizer.masked(self._moves, active)
+        self.optimizer.masked(self._moves, kind.active, kind.moving)
         self._moves[-1] = self.optimizer.stepper()
 
     def _clip(self) -> None:
         assert self._limits is not None
-        self._factor = clip_gradient_norms(self.stack, self._limits)
+        self._factor.copy_(clip_gradient_norms(self.stack, self._limits))
 
-    def _note_norms(self, active: np.ndarray | None = None) -> None:
-        norms = self.stack.layer_norms()
-        if self._factor is not None:
-            norms = norms / self._factor.cpu().numpy()[:, None]
-        if active is not None:
-            norms = np.where(active[:, None], norms, self.norms)
-        self.norms = norms
+    def _note_norms(self, moving: Tensor | None = None) -> None:
+        """Note norms on the way, which the next minibatch will overwrite."""
+        norms = self.stack.norms_by_layer()
+        if self._limits is not None:
+            norms = norms / self._factor[:, None]
+        if moving is not None and self._noted is not None:
+            norms = torch.where(moving[:, None], norms, self._noted)
+        self._noted = norms
+
+    @property
+    def note(self) -> str | None:
+        """Say why steps could not be captured."""
+        failure = self._graphs.failure if self._graphs is not None else None
+        if failure is None:
+            return None
+        return f"No CUDA graph, so kernels were launched one by one ({failure})."
+
+    def is_worth_shrinking(self, n_left: int) -> bool:
+        """On CUDA only at powers of two: each K has graphs of its own to capture."""
+        if self._graphs is None:
+            return True
+        return n_left <= 1 << ((self.stack.K - 1).bit_length() - 1)
+
+    def release(self) -> None:
+        """Let the graphs go, and with them what refers to the solver itself."""
+        self._completions, self._moves, self._replay = [], [], None
+        if self._graphs is not None:
+            self._graphs.release()
 
     def select(self, keep: Tensor) -> None:
         """Drop the networks that are done."""
@@ -361,7 +425,7 @@ class QuasiNewton(Solver):
         states = [f.state.solver for f in fits if f.state and f.state.solver]
         assert not states or len(fits) == 1, "a resumed L-BFGS fit has its own stack"
         if states:
-            self.lbfgs: LBFGS = copy.deepcopy(states[0]["lbfgs"])
+            self.lbfgs: LBFGS = states[0]["lbfgs"].to(stack.flat.device)
             self._restart_on_other_data()
         else:
             self.lbfgs = LBFGS(stack.rows(stack.flat))
@@ -474,7 +538,7 @@ class QuasiNewton(Solver):
             self.feeder = feeder
 
     def state(self, i: int) -> dict:
-        """Return what the i-th network's solver needs to go on later."""
-        alone = copy.deepcopy(self.lbfgs)
-        alone.select(torch.tensor([i], device=self.stack.flat.device))
+        """Return what the i-th network's solver needs to go on later, on the CPU."""
+        alone = self.lbfgs.to(torch.device("cpu"))
+        alone.select(torch.tensor([i]))
         return {"lbfgs": alone}

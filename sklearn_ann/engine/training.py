@@ -64,7 +64,10 @@ def train(
     work = architecture.flops_per_row * len(fits) * widest
     with threads(threads_for(work)), torch.inference_mode():
         run = _Run(fits, architecture, loss, options, device, dtype)
-        return run.go(cancelled or _never)
+        try:
+            return run.go(cancelled or _never)
+        finally:
+            run.solver.release()
 
 
 class Cancelled(Exception):
@@ -89,7 +92,9 @@ class _Run:
     ) -> None:
         self.loss, self.options = loss, options
         self.courses = [Course(f, options.name, options.schedule) for f in fits]
-        self.alive, self.numbers = list(self.courses), list(range(len(fits)))
+        # In the stack; and, with their places there, those of them still in training.
+        self.here, self.numbers = list(self.courses), list(range(len(fits)))
+        self.alive = list(enumerate(self.here))
         self.outcomes: list[Outcome | None] = [None] * len(fits)
         self.clock = time.perf_counter()
         stored = stored_dtype(dtype)
@@ -123,30 +128,30 @@ class _Run:
 
     def _rates(self) -> np.ndarray:
         """Learning rates of the coming epoch, (K,)."""
-        base = np.array([c.record.base_rate for c in self.alive])
+        base = np.array([c.record.base_rate for c in self.here])
         if self.options.schedule in ("constant", "adaptive"):
             return base
-        settings = [c.fit.settings for c in self.alive]
+        settings = [c.fit.settings for c in self.here]
         return self.solver.rates(
             base,
-            np.array([c.epochs for c in self.alive]),
+            np.array([c.epochs for c in self.here]),
             np.array([s.max_iter for s in settings]),
-            np.array([c.record.rows_seen for c in self.alive]),
+            np.array([c.record.rows_seen for c in self.here]),
             np.array([s.power_t for s in settings]),
         )
 
     def _note(self, losses: list[float], rates: np.ndarray, finite: list[bool]) -> None:
         """Write the epoch into the records."""
-        epoch = zip(self.alive, losses, rates.tolist(), self.solver.norms, strict=True)
-        for course, loss, rate, norms in epoch:
-            course.note(loss, rate, norms)
-        if any(c.watched for c in self.alive):
+        asked, norms = rates.tolist(), self.solver.norms
+        for i, course in self.alive:
+            course.note(losses[i], asked[i], norms[i])
+        if any(c.watched for _, c in self.alive):
             self._validate(finite)
 
     def _validate(self, finite: list[bool]) -> None:
         """Score those that are watched."""
         scores = self._validation_scores()
-        for i, course in enumerate(self.alive):
+        for i, course in self.alive:
             if not course.watched:
                 continue
             score, validate = scores[i], course.fit.validate
@@ -160,7 +165,7 @@ class _Run:
     def _validation_scores(self) -> list[float]:
         """Minus the validation losses, where there are any."""
         stack = self.stack
-        if not any(c.has_validation_loss for c in self.alive):
+        if not any(c.has_validation_loss for _, c in self.alive):
             return [-np.inf] * stack.K
         if self._scored is None:
             assert self.validation is not None
@@ -173,9 +178,9 @@ class _Run:
 
     def _judge(self, finite: list[bool]) -> dict[int, Status]:
         """Decide which of the networks here are done, and how."""
-        converged = self.solver.converged([c.fit.settings.tol for c in self.alive])
+        converged = self.solver.converged([c.fit.settings.tol for c in self.here])
         ended = {}
-        for i, course in enumerate(self.alive):
+        for i, course in self.alive:
             status = course.judge(converged[i] if finite[i] else Status.DIVERGED)
             if course.fit.on_epoch is not None and status is not Status.DIVERGED:
                 called_off = course.called_off(partial(self._row, i))
@@ -188,27 +193,32 @@ class _Run:
         """Share out the time since a network last left: they were as many since."""
         now = time.perf_counter()
         share = (now - self.clock) / len(self.alive)
-        for course in self.alive:
+        for _, course in self.alive:
             course.seconds += share
         self.clock = now
 
     def _leave(self, ended: dict[int, Status]) -> None:
-        """Take finished networks out of the stack."""
+        """Write down how networks ended, and take them out of the stack."""
         flats = self.solver.before, self.stack.flat
         earlier, last = (self.stack.rows(flat) for flat in flats)
         for i, status in ended.items():
             rows = earlier if status is Status.DIVERGED else last
             row = rows[i].cpu().numpy().copy()
             self.outcomes[self.numbers[i]] = self._outcome(i, row, status)
+        self.alive = [(i, course) for i, course in self.alive if i not in ended]
+        if self.alive and self.solver.is_worth_shrinking(len(self.alive)):
+            self._shrink([i for i, _ in self.alive])
+
+    def _shrink(self, stay: list[int]) -> None:
+        """Leave only the networks with the places ``stay`` in the stack."""
         self._scored = None
-        stay = [i for i in range(len(self.alive)) if i not in ended]
-        self.alive = [self.alive[i] for i in stay]
+        self.here = [self.here[i] for i in stay]
         self.numbers = [self.numbers[i] for i in stay]
-        if stay:
-            self.solver.select(torch.tensor(stay, device=self.stack.flat.device))
+        self.alive = list(enumerate(self.here))
+        self.solver.select(torch.tensor(stay, device=self.stack.flat.device))
 
     def _outcome(self, i: int, row: np.ndarray, status: Status) -> Outcome:
-        course = self.alive[i]
+        course = self.here[i]
         record, state = course.record, None
         if course.fit.keep_state:
             solver = None if status is Status.DIVERGED else self.solver.state(i)
@@ -217,7 +227,8 @@ class _Run:
             row = record.best_row
         elif status in (Status.CONVERGED, Status.MAX_ITER):
             row, status = self._polished(i, row, status)
-        return Outcome(row, status, len(record.losses), record, course.seconds, state)
+        n_iter, note = len(record.losses), self.solver.note
+        return Outcome(row, status, n_iter, record, course.seconds, state, note)
 
     def _polished(
         self, i: int, row: np.ndarray, status: Status
@@ -226,7 +237,7 @@ class _Run:
         polish = self.solver.polished(i, row)
         if polish is None:
             return row, status
-        record = self.alive[i].record
+        record = self.here[i].record
         record.losses[-1] = polish.loss
         record.best_loss = min(record.best_loss, polish.loss)
         record.norms[-1] = polish.norms
