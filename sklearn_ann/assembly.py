@@ -22,8 +22,8 @@ from .encoding import (
     target_table,
     weighted_scaling,
 )
+from .engine.architecture import Architecture, Parameters
 from .engine.fit import Fit, FitState
-from .engine.network import Architecture, Parameters
 from .model import Model, fold, unfold
 from .parameters import Plan
 from .resampling import hold_out, positive_rows

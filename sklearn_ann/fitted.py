@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .assembly import Memory
+from .engine.architecture import Parameters
 from .engine.fit import Outcome
-from .engine.network import Parameters
 from .model import Ensemble, collapsed
 from .parameters import Plan
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .engine.architecture import Architecture
 from .engine.fit import Fit, Outcome
 from .engine.losses import Loss
-from .engine.network import Architecture
 from .engine.optimizers import SolverOptions
 from .engine.rows import CHUNK_NUMBERS, SparseRows
 from .engine.training import train

@@ -19,9 +19,9 @@ from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
 from .encoding import Scaling
+from .engine.architecture import Architecture, Parameters, forward
 from .engine.device import threads, threads_for
 from .engine.losses import Loss
-from .engine.network import Architecture, Parameters, forward
 
 # Numbers that one chunk of a prediction holds in its widest layer: half a megabyte in
 # float64, so that a chunk stays in cache from the first layer to the last.

@@ -15,10 +15,10 @@ import torch
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .encoding import Target
+from .engine.architecture import Architecture
 from .engine.device import DTYPES, resolve_device, resolve_dtype, stored_dtype
 from .engine.fit import Settings
 from .engine.layers import ACTIVATIONS, INITIALIZERS
-from .engine.network import Architecture
 from .engine.optimizers import SCHEDULES, SOLVERS, SolverOptions
 
 REGRESSION_LOSSES = (

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from sklearn_ann.engine.architecture import Architecture
 from sklearn_ann.engine.fit import Fit, Outcome, Settings
 from sklearn_ann.engine.losses import Loss, make_loss
-from sklearn_ann.engine.network import Architecture
 from sklearn_ann.engine.optimizers import SolverOptions
 from sklearn_ann.engine.rows import SparseRows
 from sklearn_ann.engine.training import train

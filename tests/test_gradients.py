@@ -18,10 +18,11 @@ from engine_fits import CPU, design, sparse_rows
 from test_losses import CASES
 
 from sklearn_ann.engine import feeder as feeder_module
+from sklearn_ann.engine.architecture import Architecture, forward
 from sklearn_ann.engine.feeder import Dropout, Feeder
 from sklearn_ann.engine.layers import ACTIVATIONS, INITIALIZERS
 from sklearn_ann.engine.losses import Loss
-from sklearn_ann.engine.network import Architecture, NetworkStack, forward
+from sklearn_ann.engine.network import NetworkStack
 from sklearn_ann.engine.optimizers import Penalty, clip_gradient_norms
 from sklearn_ann.engine.rows import row_set
 from sklearn_ann.engine.solvers import accumulate, full_batches, mean_losses

@@ -32,7 +32,7 @@ LADDER = (
     ("engine.lbfgs", "engine.newton", "engine.replaying"),
     ("engine.feeder", "engine.graphs", "engine.optimizers"),
     ("engine.fit", "engine.losses", "engine.network"),
-    ("engine.mixed",),
+    ("engine.architecture", "engine.mixed", "engine.passes"),
     ("engine.layers", "engine.locations", "engine.rows"),
     ("engine.device",),
 )

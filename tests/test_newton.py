@@ -10,8 +10,8 @@ from scipy.optimize import root
 from scipy.special import expit, softmax
 from test_losses import CASES
 
+from sklearn_ann.engine.architecture import Architecture
 from sklearn_ann.engine.fit import Status
-from sklearn_ann.engine.network import Architecture
 from sklearn_ann.engine.newton import Regression
 
 # Newton's steps end at rounding error, times the condition of the columns.

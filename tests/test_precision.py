@@ -14,11 +14,12 @@ from sklearn.datasets import make_moons
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 from sklearn_ann.engine import training
+from sklearn_ann.engine.architecture import Architecture
 from sklearn_ann.engine.device import stored_dtype
 from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import make_loss
 from sklearn_ann.engine.mixed import MixedPass
-from sklearn_ann.engine.network import Architecture, NetworkStack
+from sklearn_ann.engine.network import NetworkStack
 from sklearn_ann.engine.optimizers import SolverOptions
 
 # Eight significant bits: a rounding moves a number by up to 2^-9 of itself. A gradient

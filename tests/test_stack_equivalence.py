@@ -26,8 +26,8 @@ from engine_fits import Problem, design, regression, sparse_rows
 from test_losses import CASES
 
 from sklearn_ann.engine import feeder
+from sklearn_ann.engine.architecture import Architecture
 from sklearn_ann.engine.fit import Fit, Outcome, Status
-from sklearn_ann.engine.network import Architecture
 
 # What the package promises. What is seen is 1e-12, for L-BFGS too: it is not rounding
 # itself that must stay below, but what some epochs have made of it.

@@ -18,7 +18,8 @@ from torch import Tensor
 from .rows import SparseBatch
 
 if TYPE_CHECKING:
-    from .network import NetworkStack, Pass
+    from .network import NetworkStack
+    from .passes import Pass
 
 
 class MixedPass:

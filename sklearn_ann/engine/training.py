@@ -15,12 +15,13 @@ from functools import partial
 import numpy as np
 import torch
 
+from .architecture import Architecture
 from .course import Course
 from .device import stored_dtype, threads, threads_for
 from .feeder import Feeder
 from .fit import Fit, FitState, Outcome, Status
 from .losses import Loss
-from .network import Architecture, NetworkStack
+from .network import NetworkStack
 from .optimizers import SolverOptions
 from .rows import Part, RowSet, row_set
 from .solvers import Descent, QuasiNewton, full_batches, mean_losses

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from sklearn_ann import ANNRegressor
-from sklearn_ann.engine.network import Architecture
+from sklearn_ann.engine.architecture import Architecture
 
 from .timing import machine
 
