@@ -1,0 +1,274 @@
+"""Predictions as functions of inputs and parameters, which can be differentiated.
+
+Letters: b rows, d inputs of the network, m outputs, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import is_classifier
+from torch import Tensor
+
+from .columns import STEP, Table
+from .derivatives import raw_outputs
+from .encoding import Scaling
+from .engine.losses import Loss
+from .engine.network import Architecture
+from .model import Ensemble, Model
+from .reading import Reading
+
+# A second difference errs least at this step.
+SECOND_STEP = float(np.finfo(np.float64).eps) ** (1 / 4)
+
+# A quantity for some rows, (b, m), as a function of the parameters (P,).
+Values = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkFunction:
+    """Predictions as a differentiable function of inputs and parameters.
+
+    Attributes
+    ----------
+    members : tuple of (Architecture, Tensor (P,))
+        One network, or an ensemble's.
+    loss : Loss
+    inputs, targets : Scaling or None
+        Units in which the parameters work.
+    target_transformer : transformer or None
+    target : {"response", "link"}
+    """
+
+    members: tuple[tuple[Architecture, Tensor], ...]
+    loss: Loss
+    inputs: Scaling | None
+    targets: Scaling | None
+    target_transformer: Any
+    target: str
+
+    @property
+    def theta(self) -> Tensor:
+        """Parameters of the first member, (P,)."""
+        return self.members[0][1]
+
+    @classmethod
+    def of(cls, reading: Reading, target: str) -> NetworkFunction:
+        """Read off the fitted parameters, which are in the user's units."""
+        model = reading.model
+        models: Any = model.models if isinstance(model, Ensemble) else (model,)
+        first: Model = models[0]
+        return cls(
+            tuple(
+                (each.architecture, torch.from_numpy(each.parameters.pack()))
+                for each in models
+            ),
+            first.loss,
+            None,
+            None if first.folds_targets else first.targets,
+            reading.target_transformer,
+            target,
+        )
+
+    def scaled(self, Z: Any) -> Tensor:
+        """Take transformed rows to the units of the parameters, (b, d)."""
+        dense = np.array(Z.toarray() if sp.issparse(Z) else Z, np.float64, order="C")
+        if self.inputs is not None:
+            dense -= self.inputs.mean
+            dense /= self.inputs.scale
+        return torch.from_numpy(dense)
+
+    def bend(self, z: Tensor) -> Bend | None:
+        """Expand the target's inverse transformation around the rows."""
+        if self.target_transformer is None or self.target == "link":
+            return None
+        raw = self._own(z, self.members[0][1])
+        return bend(self.target_transformer, raw)
+
+    def __call__(self, theta: Tensor, z: Tensor, bent: Bend | None) -> Tensor:
+        """Predictions (b, m) for parameters of the first member."""
+        out = self._own(z, theta)
+        return out if bent is None else bent(out)
+
+    def at(self, reading: Reading, rows: Table) -> Values:
+        """Predictions for raw rows, as a function of the parameters."""
+        z = self.scaled(reading.transform(rows.native))
+        bent = self.bend(z)
+        return lambda theta: self(theta, z, bent)
+
+    def _own(self, z: Tensor, theta: Tensor) -> Tensor:
+        """Predictions on the scale that the estimator was fitted on."""
+        thetas = [theta, *(each for _, each in self.members[1:])]
+        raws = [
+            raw_outputs(architecture, own, z)
+            for (architecture, _), own in zip(self.members, thetas, strict=True)
+        ]
+        if self.target == "link" and len(raws) == 1:
+            return self._on_link(raws[0])
+        means = [self.loss.inverse_link(raw) for raw in raws]
+        mean = means[0] if len(means) == 1 else torch.stack(means).mean(0)
+        if self.target == "link":
+            return self._on_link(LINKS.get(self.loss.name, torch.clone)(mean))
+        return self._in_target_units(mean)
+
+    def _on_link(self, raw: Tensor) -> Tensor:
+        if self.loss.name == "multinomial":
+            # A softmax knows its inputs up to a constant.
+            return raw - raw.mean(1, keepdim=True)
+        return self._in_target_units(raw)
+
+    def _in_target_units(self, out: Tensor) -> Tensor:
+        if self.targets is None:
+            return out
+        scale, mean = map(torch.from_numpy, (self.targets.scale, self.targets.mean))
+        return out * scale + mean
+
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "log_loss": torch.logit,
+    "multinomial": torch.log,
+    "poisson": torch.log,
+    "gamma": torch.log,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bend:
+    """A function of each output, by its value and two derivatives at some places.
+
+    scikit-learn's inverse transformations cannot be differentiated; their expansion
+    around the predictions can, and has the right derivatives there.
+
+    Attributes
+    ----------
+    place, value, slope, curvature : Tensor of shape (b, m)
+    """
+
+    place: Tensor
+    value: Tensor
+    slope: Tensor
+    curvature: Tensor
+
+    def __call__(self, out: Tensor) -> Tensor:
+        """Value near the places, (b, m)."""
+        away = out - self.place
+        return self.value + away * (self.slope + 0.5 * self.curvature * away)
+
+
+def bend(transformer: Any, place: Tensor) -> Bend:
+    """Expand ``transformer.inverse_transform`` around predictions (b, m).
+
+    Raises
+    ------
+    ValueError
+        When it mixes the columns of several targets.
+    """
+    at = place.detach().numpy()
+    unit = np.maximum(np.std(at, axis=0), 1e-3 * np.abs(at).max(axis=0))
+    unit = np.where(unit > 0, unit, 1.0)
+
+    def inverse(moved: np.ndarray) -> np.ndarray:
+        return np.asarray(transformer.inverse_transform(moved), dtype=np.float64)
+
+    value = inverse(at)
+    h, k = STEP * unit, SECOND_STEP * unit
+    if at.shape[1] > 1:
+        _check_columnwise(inverse, at, value, h)
+    slope = (inverse(at + h) - inverse(at - h)) / (2 * h)
+    curvature = (inverse(at + k) - 2 * value + inverse(at - k)) / k**2
+    return Bend(place.detach(), *map(torch.from_numpy, (value, slope, curvature)))
+
+
+def _check_columnwise(
+    inverse: Callable[[np.ndarray], np.ndarray],
+    at: np.ndarray,
+    value: np.ndarray,
+    h: np.ndarray,
+) -> None:
+    first = np.zeros_like(h)
+    first[0] = h[0]
+    if not np.array_equal(inverse(at + first)[:, 1:], value[:, 1:]):
+        raise ValueError(
+            "The target's transformer mixes its columns, so effects on one of them "
+            "are not those on one output. Use target='link' for effects on the "
+            "transformed targets."
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnyFunction:
+    """Predictions of an estimator that is no network; it has no parameters here.
+
+    Attributes
+    ----------
+    target : {"response", "link"}
+    """
+
+    target: str
+
+    @property
+    def theta(self) -> Tensor:
+        """No parameters, (0,)."""
+        return torch.zeros(0, dtype=torch.float64)
+
+    def at(self, reading: Reading, rows: Table) -> Values:
+        """Predictions for raw rows, whatever the parameters."""
+        found = torch.from_numpy(predictions(reading, rows.native))
+        if self.target == "link" and is_classifier(reading.core):
+            found = torch.logit(found) if found.shape[1] == 1 else _centred_logs(found)
+        return lambda theta: found
+
+
+def _centred_logs(probability: Tensor) -> Tensor:
+    logs = probability.log()
+    return logs - logs.mean(1, keepdim=True)
+
+
+def predictions(reading: Reading, X: Any) -> np.ndarray:
+    """Means or probabilities by the estimator itself, (n, m), one for two classes."""
+    if is_classifier(reading.core):
+        found = reading.estimator.predict_proba(X)
+        if isinstance(found, list):
+            raise ValueError(
+                f"{type(reading.core).__name__} has probabilities of several columns "
+                "of labels; fit and ask one column at a time."
+            )
+        found = np.asarray(found, dtype=np.float64)
+        return found[:, 1:] if found.shape[1] == 2 else found
+    found = np.asarray(reading.estimator.predict(X), dtype=np.float64)
+    return found[:, None] if found.ndim == 1 else found
+
+
+Function = NetworkFunction | AnyFunction
+
+
+def function_of(reading: Reading, target: str) -> Function:
+    """Return what can be known of a reading's predictions as a function."""
+    if reading.kind == "other":
+        return AnyFunction(target)
+    return NetworkFunction.of(reading, target)
+
+
+def output_labels(reading: Reading) -> tuple[str, list[Any]]:
+    """Name of the axis of outputs, empty where there is one, and its labels."""
+    classes = reading.classes
+    if classes is not None:
+        labels = list(classes) if len(classes) > 2 or _multilabel(reading) else [""]
+        return ("class", labels) if len(labels) > 1 else ("", labels)
+    if reading.model is None:
+        fitted = reading.core
+        m = getattr(fitted, "n_outputs_", None) or len(
+            np.atleast_1d(getattr(fitted, "intercept_", 0.0))
+        )
+    else:
+        m = reading.model.architecture.n_outputs
+    return ("output", list(range(m))) if m > 1 else ("", [""])
+
+
+def _multilabel(reading: Reading) -> bool:
+    return getattr(reading.target, "kind", "") == "multilabel"
