@@ -5,7 +5,9 @@ logistic regression, and every layer is a measured step away from that.
 """
 
 from .batching import batched_fits
+from .coefficients import coefficient_table
 from .comparison import compare
+from .effects import average_marginal_effects, average_predictions
 from .estimators import ANNClassifier, ANNRegressor
 from .replicates import bootstrap_fits
 from .specification import neglected_nonlinearity_test
@@ -15,8 +17,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ANNClassifier",
     "ANNRegressor",
+    "average_marginal_effects",
+    "average_predictions",
     "batched_fits",
     "bootstrap_fits",
+    "coefficient_table",
     "compare",
     "neglected_nonlinearity_test",
 ]
