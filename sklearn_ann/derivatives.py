@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .engine.network import Architecture
+from .engine.architecture import Architecture
 
 # The engine's activations write into buffers; these can be differentiated.
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -18,8 +18,8 @@ from torch import Tensor
 from .columns import STEP, Table
 from .derivatives import raw_outputs
 from .encoding import Scaling
+from .engine.architecture import Architecture
 from .engine.losses import Loss
-from .engine.network import Architecture
 from .model import Ensemble, Model
 from .reading import Reading
 

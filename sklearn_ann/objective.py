@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .derivatives import Signals, block_list, chunk_rows, raw_outputs, signals
 from .encoding import Scaling, weighted_scaling
+from .engine.architecture import Architecture
 from .engine.losses import Loss
-from .engine.network import Architecture
 from .model import unfold
 from .quantile_regression import level_of
 from .reading import Reading, input_units

@@ -30,8 +30,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import as_numpy
 from .encoding import ClassTarget, RegressionTarget, Scaling, Target
+from .engine.architecture import Architecture, Parameters
 from .engine.losses import make_loss
-from .engine.network import Architecture, Parameters
 from .estimators import ANNClassifier, ANNRegressor
 from .model import Ensemble, Model, collapsed
 

@@ -17,9 +17,9 @@ from sklearn_ann.derivatives import (
     signals,
     summed_hessian,
 )
+from sklearn_ann.engine.architecture import Architecture, forward
 from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import make_loss
-from sklearn_ann.engine.network import Architecture, forward
 
 ROUNDING = 1e-11
 SHAPES = [(), (3,), (4, 2), (2, 3, 2)]
