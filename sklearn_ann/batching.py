@@ -142,11 +142,11 @@ def batched_fits(
     ----------
     max_in_flight : int, default=None
         Most tasks that wait at once, each with its own copy of its data; those that
-        wait for tasks of their own do not count. None starts with 16 and doubles
+        wait for tasks of their own do not count. None starts with few and doubles
         while memory allows.
     memory_budget : int, default=None
         Bytes that waiting tasks may add to the process; None is a quarter of what is
-        free, and at most 1 GiB.
+        free, and at most 768 MiB.
     progress : bool or callable (trained, asked), default=False
         Show a bar over networks, or be told.
 

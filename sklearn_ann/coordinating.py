@@ -25,11 +25,13 @@ import joblib
 
 from .engine.fit import Outcome
 from .engine.training import Cancelled
-from .fitting import Request, share_equal_tables, stacks, through, train_stack
+from .fitting import Request, Tables, stacks, through, train_stack
 from .memory import MemoryGauge
 from .waiting import Aborted, Call, Task, Waiter
 
-FIRST_IN_FLIGHT = 16
+# At first, before it is known what a task costs, as many tasks as there are cores,
+# within these bounds.
+FEWEST_AT_FIRST, MOST_AT_FIRST = 4, 16
 MOST_IN_FLIGHT = 1024
 # Seconds without any event after which a wait is ended: a task may hold a lock that
 # another one needs, and of that nothing is known here.
@@ -70,10 +72,11 @@ class Coordinator:
                 f"{max_in_flight}."
             )
         self.most = max_in_flight or MOST_IN_FLIGHT
-        self.allowed = self._first = max_in_flight or FIRST_IN_FLIGHT
         self.progress = progress
         self._gauge = MemoryGauge(memory_budget)
         self._n_slots = joblib.cpu_count()
+        first = min(max(FEWEST_AT_FIRST, self._n_slots), MOST_AT_FIRST)
+        self.allowed = self._first = max_in_flight or first
         self._own = threading.local()
         # `with` on the lock itself: a Condition could be interrupted while entered.
         self._lock = threading.RLock()
@@ -85,6 +88,7 @@ class Coordinator:
         self._queue: list[Task] = []  # by rank
         self._started: set[Task] = set()
         self._waiting: list[Waiter] = []
+        self._tables = Tables()  # of those who wait
         self._asking: set[Waiter] = set()  # those in training included
         self._workers: set[threading.Thread] = set()
         self._conductor: threading.Thread | None = None
@@ -232,6 +236,7 @@ class Coordinator:
         with self._lock:
             if task.cancelled:
                 raise Aborted
+            self._tables.share(waiter.requests)
             self._waiting.append(waiter)
             self._asking.add(waiter)
             self._n_asked += len(waiter.requests)
@@ -298,12 +303,16 @@ class Coordinator:
                     pass
                 elif self._is_idle() or self._is_stuck():
                     self.allowed = self._first
-                    batch, self._waiting = self._waiting, []
-                    return batch
+                    return self._take_waiting()
                 else:
                     self._turn.wait(SETTLED if self._is_settling() else PATIENCE)
             self._conductor = None
+            self._tables = Tables()  # of tasks that were cancelled
             return None
+
+    def _take_waiting(self) -> list[Waiter]:
+        batch, self._waiting, self._tables = self._waiting, [], Tables()
+        return batch
 
     def _note(self) -> None:
         """Note an event; wake the conductor where there is something for it to do."""
@@ -379,7 +388,6 @@ class Coordinator:
         try:
             pairs = [(w, i) for w in batch for i in range(len(w.requests))]
             requests = [w.requests[i] for w, i in pairs]
-            share_equal_tables(requests)
             for stack in stacks(requests):
                 self._train_stack([pairs[j] for j in stack])
         except BaseException as error:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .engine.architecture import Architecture
+from .engine.device import threads
 from .engine.fit import Fit, Outcome
 from .engine.losses import Loss
 from .engine.optimizers import SolverOptions
@@ -141,25 +142,31 @@ def _most_together(request: Request) -> int:
     return max(1, min(CACHED_NUMBERS // architecture.n_parameters, together))
 
 
-def share_equal_tables(requests: Sequence[Request]) -> None:
-    """Let fits on equal tables, such as one fold of many candidates, share one.
+class Tables:
+    """Tables of fits that wait: equal ones, such as a fold's of many candidates, once.
 
     Found by content: every task of a search has made its own copy.
     """
-    seen: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
-    for request in requests:
-        fit = request.fit
-        if isinstance(fit.x, SparseRows):
-            continue
-        same = seen.setdefault(_fingerprint(fit.x, fit.y), [])
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
+
+    def share(self, requests: Sequence[Request]) -> None:
+        """Give fits the table of an earlier one where it is equal to their own."""
+        with threads(1):  # of PyTorch: those that ask are many already
+            for request in requests:
+                if not isinstance(request.fit.x, SparseRows):
+                    self._share(request.fit, request.fit.x)
+
+    def _share(self, fit: Fit, own: Tensor) -> None:
+        same = self._seen.setdefault(_fingerprint(own, fit.y), [])
         for x, y in same:
-            if torch.equal(x, fit.x) and torch.equal(y, fit.y):
-                if fit.x_val is fit.x:
+            if torch.equal(x, own) and torch.equal(y, fit.y):
+                if fit.x_val is own:
                     fit.x_val, fit.y_val = x, y
                 fit.x, fit.y = x, y
-                break
-        else:
-            same.append((fit.x, fit.y))
+                return
+        same.append((own, fit.y))
 
 
 def _fingerprint(x: Tensor, y: Tensor) -> tuple:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
-_MOST_BY_DEFAULT = 2**30
+_MOST_BY_DEFAULT = 3 * 2**28
 _SHARE_OF_FREE = 0.25
+# Tasks that may wait where the system does not say what they cost.
+_MOST_UNMEASURED = 16
 # A task is taken to cost at least this much, so that the first guess is no wild one.
 _LEAST_PER_TASK = 2**16
 
@@ -28,20 +31,31 @@ def free() -> int | None:
         return None
 
 
+def give_back() -> None:
+    """Have the C library return to the system what has been freed.
+
+    It keeps freed tables for later, in a heap for each of many threads. Held by no
+    task, they would be taken for a cost of those that wait.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # another library, with ways of its own
+        return
+
+
 class MemoryGauge:
     """Measures what waiting tasks add to the process.
 
     Parameters
     ----------
     budget : int or None
-        Bytes they may add; None is a quarter of what is free, and at most 1 GiB.
+        Bytes they may add; None is a quarter of what is free, and at most 768 MiB.
     """
 
     def __init__(self, budget: int | None) -> None:
         self._asked = budget
         self._at_start: int | None = None
-        self._budget = self._most_grown = 0
-        self._per_task = float(_LEAST_PER_TASK)
+        self._budget = 0
 
     def start(self) -> None:
         """Take the process as it is now as the beginning."""
@@ -49,17 +63,20 @@ class MemoryGauge:
         available = free()
         share = _MOST_BY_DEFAULT if available is None else _SHARE_OF_FREE * available
         self._budget = self._asked or int(min(share, _MOST_BY_DEFAULT))
-        self._most_grown, self._per_task = 0, float(_LEAST_PER_TASK)
 
     def room_for(self, n_waiting: int) -> int:
         """Tasks that may start besides ``n_waiting`` that wait now."""
-        now = resident()
-        if now is None or self._at_start is None:
-            return 0  # not measurable here: stay with the number that was allowed
-        grown = now - self._at_start
-        # What finished tasks gave back stays with the process, and is used again: only
-        # while it grows does its size say what the tasks cost.
-        if grown > self._most_grown:
-            self._most_grown = grown
-            self._per_task = max(_LEAST_PER_TASK, grown / max(1, n_waiting))
-        return int(self._budget / self._per_task) - n_waiting
+        grown = self._grown()
+        if grown is None:
+            return _MOST_UNMEASURED - n_waiting
+        per_task = max(_LEAST_PER_TASK, grown / max(1, n_waiting))
+        return int(self._budget / per_task) - n_waiting
+
+    def _grown(self) -> int | None:
+        """Bytes that the process holds beyond those at the start, freed ones aside."""
+        if self._at_start is None or (now := resident()) is None:
+            return None
+        if now - self._at_start > self._budget / 2:  # small searches need not ask
+            give_back()
+            now = resident() or now
+        return now - self._at_start

@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import textwrap
 import threading
 import time
 import warnings
+import weakref
 from functools import partial
 
 import joblib
@@ -46,7 +48,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits, coordinating
 from sklearn_ann import fitting as fitting_module
 from sklearn_ann.coordinating import Coordinator
-from sklearn_ann.memory import MemoryGauge, resident
+from sklearn_ann.memory import MemoryGauge, give_back, resident
 from sklearn_ann.waiting import Task
 
 pytestmark = pytest.mark.filterwarnings(
@@ -804,19 +806,65 @@ def test_memory_that_is_used_up_keeps_tasks_few(monkeypatch, stacks):
     assert max(stacks) == 20 and sum(stacks) == 60
 
 
+def test_equal_tables_are_shared_while_tasks_wait(monkeypatch):
+    """Not only when they are trained: a copy that is found again is freed at once."""
+    tables = weakref.WeakSet()
+    room_for, found = MemoryGauge.room_for, []
+
+    def noted(self, requests):
+        tables.update(request.fit.x for request in requests)
+        share(self, requests)
+
+    def counted(self, n_waiting):
+        found.append((n_waiting, len(tables)))
+        return room_for(self, n_waiting)
+
+    share = fitting_module.Tables.share
+    monkeypatch.setattr(fitting_module.Tables, "share", noted)
+    monkeypatch.setattr(MemoryGauge, "room_for", counted)
+    X, y = data()
+    with batched_fits():
+        search = GridSearchCV(regressor(), {"alpha": np.arange(9.0)}, cv=2, refit=False)
+        search.fit(X, y)
+    assert found[-1] == (16, 2)
+
+
 def test_the_gauge(monkeypatch):
-    now = [1000 * 2**20]
+    now, freed = [1000 * 2**20], [0]
+
+    def give_back():
+        now[0] -= freed[0]
+
     monkeypatch.setattr("sklearn_ann.memory.resident", lambda: now[0])
+    monkeypatch.setattr("sklearn_ann.memory.give_back", give_back)
     gauge = MemoryGauge(100 * 2**20)
     gauge.start()
     now[0] += 20 * 2**20
     assert gauge.room_for(10) == 40  # 2 MiB each
     now[0] += 80 * 2**20
     assert gauge.room_for(50) == 0
-    # Finished tasks left their memory to the process: it serves the next ones.
+    # Tasks are over: what they held is free, but still with the process.
+    freed[0] = 80 * 2**20
     assert gauge.room_for(10) == 40
     monkeypatch.setattr("sklearn_ann.memory.resident", lambda: None)
-    assert gauge.room_for(10) == 0
+    assert gauge.room_for(10) == 6
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another library gives back by itself"
+)
+def test_freed_memory_is_given_back():
+    kept = [bytearray(100_000) for _ in range(2000)]
+    del kept[::2]  # holes, which the library keeps
+    before = resident()
+    give_back()
+    assert resident() < before - 0.5e8
+
+
+@pytest.mark.parametrize("cores, first", [(1, 4), (8, 8), (64, 16)])
+def test_first_tasks(cores, first, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    assert Coordinator().allowed == first
 
 
 @pytest.mark.skipif(resident() is None, reason="the system does not say")
