@@ -17,7 +17,6 @@ import joblib
 import numpy as np
 import pytest
 import rich.progress
-import torch
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ScoringMonitor
@@ -986,28 +985,3 @@ def test_ctrl_c_ends_a_program():
     out, _ = process.communicate(timeout=TIME_LIMIT)
     assert out == "1\n" and process.returncode == 0
     assert time.perf_counter() < start + 5
-
-
-# ------------------------------------------------------------------- other processes
-def worker_threads(alpha):
-    """Run in another process: what a fit there gives, and its thread count."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fitted_score(alpha), torch.get_num_threads()
-
-
-@pytest.mark.slow
-def test_loky_workers():
-    alphas = [0.1, 1.0, 10.0, 100.0]
-    found = delayed_all(worker_threads, alphas, n_jobs=2, backend="loky")
-    assert_same([fitted_score(a) for a in alphas], [score for score, _ in found])
-    most = max(1, joblib.cpu_count() // 2)
-    assert all(n <= most for _, n in found)
-    X, y = data()
-    search = GridSearchCV(regressor(), ALPHA, cv=3)
-    with joblib.parallel_config("loky", n_jobs=2), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        processes = clone(search).fit(X, y)
-    assert_same_search(clone(search).fit(X, y), processes)
-    # Ends the workers, and the thread that looks after them.
-    joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
