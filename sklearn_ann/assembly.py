@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 
@@ -127,6 +128,14 @@ def checked_groups(groups: Any, n: int) -> np.ndarray:
             f"shape {groups.shape}."
         )
     return groups
+
+
+def group_codes(groups: Any, n: int) -> np.ndarray:
+    """Return groups as numbers (n,), or say that there are none for some rows."""
+    codes = pd.factorize(checked_groups(groups, n), sort=True)[0]
+    if (codes < 0).any():
+        raise ValueError(f"groups is missing for {(codes < 0).sum()} of {n} rows.")
+    return codes
 
 
 def unwrapped(name: str, given: Any) -> Any:

@@ -16,7 +16,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -25,7 +24,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from .arrays import as_numpy
-from .assembly import checked_groups, draw_seed
+from .assembly import draw_seed, group_codes
 from .refits import Template, on_one_table, on_own_tables, trained
 from .resampling import bootstrap_sample
 
@@ -260,14 +259,7 @@ def _checked_kind(kind: str, groups: Any, n: int, refit: bool) -> np.ndarray | N
             "kind='pairs' draws row by row, as if rows of one group were independent. "
             "Use kind='cluster' to draw whole groups, or leave groups out."
         )
-    return None if groups is None else _group_codes(as_numpy(groups), n)
-
-
-def _group_codes(groups: Any, n: int) -> np.ndarray:
-    codes = pd.factorize(checked_groups(groups, n), sort=True)[0]
-    if (codes < 0).any():
-        raise ValueError(f"groups is missing for {(codes < 0).sum()} of {n} rows.")
-    return codes
+    return None if groups is None else group_codes(as_numpy(groups), n)
 
 
 def _base_weight(sample_weight: Any, X: Any) -> np.ndarray | None:
