@@ -9,6 +9,7 @@ from .coefficients import coefficient_table
 from .comparison import compare
 from .effects import average_marginal_effects, average_predictions
 from .estimators import ANNClassifier, ANNRegressor
+from .intervals import ConformalRegressor
 from .replicates import bootstrap_fits
 from .specification import neglected_nonlinearity_test
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ANNClassifier",
     "ANNRegressor",
+    "ConformalRegressor",
     "average_marginal_effects",
     "average_predictions",
     "batched_fits",

@@ -28,7 +28,7 @@ LADDER = (
     ("derivatives", "quantile_regression", "reading"),
     ("score_tests",),
     ("persistence",),
-    ("estimators", "batching"),
+    ("estimators", "batching", "intervals"),
     ("coordinating", "fitted", "members", "signatures", "watching"),
     ("waiting",),
     ("assembly", "fitting"),
