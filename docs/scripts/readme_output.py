@@ -1,6 +1,7 @@
 """Run the Python blocks of pages and put what they print into the blocks below them.
 
-Run it from a checkout: ``python docs/scripts/readme_output.py``.
+Run it from a checkout with the extras ``test`` and ``causal``:
+``python docs/scripts/readme_output.py``.
 """
 
 import contextlib
@@ -10,8 +11,14 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "specification.md")
-EXAMPLE = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", flags=re.DOTALL)
+PAGES = (
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("causal", "intervals", "specification")
+    ),
+)
+EXAMPLE = re.compile(r"```python\n(.*?)```(\n\n```text\n.*?```)?", flags=re.DOTALL)
 
 
 def with_output(example: re.Match[str], names: dict[str, object]) -> str:
@@ -19,7 +26,8 @@ def with_output(example: re.Match[str], names: dict[str, object]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(example[1], "page", "exec"), names)
-    return f"```python\n{example[1]}```\n\n```text\n{printed.getvalue()}```"
+    code, output = f"```python\n{example[1]}```", f"```text\n{printed.getvalue()}```"
+    return f"{code}\n\n{output}" if example[2] else code
 
 
 if __name__ == "__main__":
