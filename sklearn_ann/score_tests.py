@@ -97,6 +97,39 @@ def corrected_t_test(
     return CorrectedTTest(mean, std_error, statistic, d.size - 1, p)
 
 
+def holm(p_values: Numbers) -> np.ndarray:
+    r"""Adjust p-values of several tests, so that all may be read together.
+
+    Parameters
+    ----------
+    p_values : array-like of shape (T,)
+        One for each test; nan counts for none.
+
+    Returns
+    -------
+    ndarray of shape (T,)
+        Below a level :math:`\alpha` where Holm's procedure rejects, which finds
+        anything where there is nothing in at most a share :math:`\alpha` of such
+        families of tests, however they depend on each other.
+
+    References
+    ----------
+    Holm, S. (1979). A Simple Sequentially Rejective Multiple Test Procedure.
+    Scandinavian Journal of Statistics 6, 65-70. https://www.jstor.org/stable/4615733
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # nan come last
+    steps = p[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
 def corrected_std_error(
     scores: Numbers, n_train: float | Numbers, n_test: float | Numbers
 ) -> float:

@@ -10,9 +10,15 @@ PACKAGE = Path(__file__).parents[1] / "sklearn_ann"
 
 # Top to bottom. Modules on one rung do not import each other.
 LADDER = (
-    ("plotting", "__main__"),
-    ("comparison", "tables"),
-    ("comparison_result",),
+    ("__main__",),
+    ("comparison_json", "report"),
+    ("tables",),
+    ("plotting", "size_comparison"),
+    ("comparison",),
+    ("comparison_result", "full_sample", "nested_models", "scoring_folds"),
+    ("comparison_tables", "fit_likelihood", "tested_rows"),
+    ("comparison_frames", "comparison_metrics", "comparison_splits", "model_columns"),
+    ("faces", "forecast_tests", "likelihoods", "score_tests"),
     ("coefficients", "effects", "marginaleffects_adapter", "specification"),
     ("specification_data", "specification_result", "variable_addition"),
     ("added_terms", "null_models"),
@@ -26,7 +32,6 @@ LADDER = (
     ("columns", "hypotheses", "optimum"),
     ("objective",),
     ("derivatives", "quantile_regression", "reading"),
-    ("score_tests",),
     ("persistence",),
     ("estimators", "batching", "intervals"),
     ("coordinating", "fitted", "members", "signatures", "watching"),
