@@ -1,39 +1,37 @@
-"""Models side by side on the same cross-validation folds.
+"""Models side by side: on the same folds, or along the same windows of time.
 
-The way: `compare` draws the splits once, fits every model on every split, and hands the
-scores to a `Comparison`, which asks `score_tests` what the differences are worth.
-M models, S metrics, J splits.
+The way: `compare` checks what it was given, draws the splits (`comparison_splits`),
+fits and scores every model on every split (`scoring_folds`), fits all rows where
+effects are asked for (`full_sample`), and hands over a `Comparison`, which knows the
+tests and the tables. M models, S metrics, J splits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from sklearn import get_config
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.metrics import log_loss, make_scorer, roc_auc_score
-from sklearn.model_selection import (
-    GroupKFold,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-    cross_validate,
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import check_consistent_length, check_scalar
+
+from .comparison_metrics import as_metrics
+from .comparison_result import Comparison
+from .comparison_splits import lay_out_folds, lay_out_windows
+from .full_sample import AllRows, fit_all_rows
+from .nested_models import innermost, nesting_models
+from .scoring_folds import Task, run_folds
+from .tested_rows import tested_rows
+
+STACKED = (
+    "The networks of a model, of all splits and seeds, were trained together; their "
+    "seconds are a fit's share, scoring included."
 )
-from sklearn.pipeline import Pipeline
-from sklearn.utils.multiclass import type_of_target
-
-from .comparison_result import Comparison, Metric
-
-Split = tuple[np.ndarray, np.ndarray]
-
-NO_TEST_FORWARD = (
-    "training sets that move forward in time overlap in another way than those the "
-    "corrected t-test was made for (splits drawn at random)"
+NOT_IN_TIME = (
+    "Standard errors of effects take rows as independent, which rows in time order may "
+    "not be."
 )
-NO_TEST_ONE_SPLIT = "one split has no spread; ask for two or more"
 
 
 def compare(
@@ -41,16 +39,24 @@ def compare(
     X: Any,
     y: Any,
     *,
-    cv: Any = 5,
+    cv: Any = None,
+    groups: Any = None,
     scoring: Any = None,
     baseline: str | None = None,
-    groups: Any = None,
+    n_seeds: int = 1,
+    effects: Any = False,
+    vcov: str = "auto",
+    time_order: Any = None,
+    window: str | None = None,
+    window_size: int | None = None,
+    horizon: int = 1,
+    clark_west: bool = False,
     params: dict[str, Any] | None = None,
     random_state: int | None = 0,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Comparison:
-    """Fit models on the same cross-validation folds and compare their scores.
+    """Fit models on the same rows and compare how they predict others.
 
     Parameters
     ----------
@@ -60,45 +66,81 @@ def compare(
         Inputs, in any form that the models take.
     y : array-like of shape (n,) or (n, m)
         Targets.
-    cv : int, splitter or iterable of (train, test), default=5
-        A number of folds means shuffled folds: stratified if all models are
-        classifiers, and of whole groups if `groups` are given.
+    cv : int, splitter or iterable of (train, test), default=None
+        None means 5. A number of folds means shuffled folds: stratified if all models
+        are classifiers, and of whole groups if `groups` are given. With `time_order`, a
+        number: how many times the models are fitted along the time.
+    groups : array-like of shape (n,), default=None
+        Groups of rows that belong together: no split may part one, and standard errors
+        of effects are by cluster.
     scoring : str, list, dict or callable, default=None
         As in `sklearn.model_selection.cross_validate`. By default R2 and RMSE for
         regressors; log loss, accuracy and ROC AUC (several classes: one against the
-        rest) for classifiers. R2 is measured against the mean of the test fold.
-        Scorers given here keep scikit-learn's sign, so greater is better.
+        rest) for classifiers. R2 is measured against the mean of the test fold. In time
+        order, where a score is that of a period: MSE and MAE; log loss and accuracy.
+        Scorers given here keep scikit-learn's sign, so greater is better; a sequence of
+        `Metric` says itself which direction is.
     baseline : str, default=None
         Name of the model that the others are compared with; by default the first.
-    groups : array-like of shape (n,), default=None
-        Groups that the splitter keeps together.
+    n_seeds : int, default=1
+        With more than one, each model that has a random state is fitted with as many
+        seeds, ``random_state, random_state + 1, ...``, in place of its own. Scores are
+        averaged over seeds within a split, before anything is tested.
+    effects : bool, str, int or sequence of them, default=False
+        Whether to fit all rows as well and tabulate average marginal effects, of all
+        columns or of these; with them come R2 in sample, likelihoods and the test for
+        neglected nonlinearity.
+    vcov : str, default="auto"
+        Standard errors of effects, as in `average_marginal_effects`.
+    time_order : str or array-like of shape (n,), default=None
+        The time of each row, or the column of X that holds it (and stays among the
+        inputs). Rows of one time are one period. Models are then fitted to a window of
+        periods and tested on later ones.
+    window : {"rolling", "fixed", "expanding"}, default="rolling"
+        Whether the window moves on, stays at the beginning (with one fit), or grows
+        (which leaves no valid test).
+    window_size : int, default=None
+        Periods of the window; by default half of all.
+    horizon : int, default=1
+        Periods ahead: between the window and the first period tested lie ``horizon -
+        1``, whose outcomes were not known yet.
+    clark_west : bool, default=False
+        Whether to show the test of Clark and West as well, for models that nest the
+        baseline. It is shown for networks with a linear skip beside a linear regression
+        on the same columns.
     params : dict, default=None
         Passed to ``fit`` and the scorers as by `cross_validate`, for instance
         ``{"sample_weight": w}``.
     random_state : int, default=0
-        Shuffles the rows if `cv` is a number.
+        Shuffles the rows if `cv` is a number, and gives the seeds.
     n_jobs : int, default=None
-        Number of fits that joblib runs at the same time.
+        Number of fits that joblib runs at the same time. None trains the networks of a
+        model as stacks, see `batched_fits`.
     progress : callable, default=None
-        Called as ``progress(done, total)`` after each fit.
+        Called as ``progress(done, total)`` after each fit on a split.
 
     Returns
     -------
     Comparison
-        Print it, or ask for ``to_frame()``.
+        Print it, or ask for ``to_frame()``, ``tests()``, ``table()``.
 
     Raises
     ------
+    TypeError
+        If `models` is no dict of estimators that can fit and predict.
     ValueError
         If there is no model, or no model named like the baseline; where there is no
         default scoring (classifiers mixed with regressors, several target columns of
-        classes); and whatever the models raise.
+        classes); for splits with rows on both sides, or whose groups are; for options
+        of time without a time order, or one beside groups; and whatever the models
+        raise.
 
     Notes
     -----
-    Standard errors and tests are those of `score_tests.corrected_t_test`. There are
-    none with one split, nor where training sets move forward in time, as in
-    `TimeSeriesSplit`: the result then holds the scores and says why.
+    Standard errors and tests are those of `score_tests.corrected_t_test`, in time order
+    those of `forecast_tests.diebold_mariano_test`. There are none with one split, nor
+    where training sets move forward without a time order, as in `TimeSeriesSplit`, nor
+    with a window that expands: the result then holds the scores and says why.
 
     Examples
     --------
@@ -113,36 +155,78 @@ def compare(
     OLS    0.489         0.067  54.527
     ridge  0.488         0.064  54.600
     """
-    names = tuple(models)
-    baseline = _check_names(names, baseline)
+    _check_models(models)
+    baseline = _check_baseline(tuple(models), baseline)
+    _check_rows(X, y, groups)
+    _check_options(n_seeds, random_state, effects, vcov)
+    in_time = time_order is not None
+    _check_time(in_time, groups, window, window_size, horizon, clark_west)
+    _check_routing(in_time, params)
     classify = [is_classifier(model) for model in models.values()]
-    metrics = _as_metrics(scoring, classify, y)
-    splits = _make_splits(cv, X, y, groups, all(classify), random_state)
-    scorers = {metric.name: metric.scorer for metric in metrics}
-    tasks = [
-        delayed(_fit_and_score)(model, X, y, split, scorers, params)
-        for model in models.values()
-        for split in splits
-    ]
-    runs = np.array(_run(tasks, n_jobs, progress))  # (M J, S + 2)
-    runs = runs.reshape(len(names), len(splits), -1)
-    signs = np.array([1 if each.greater_is_better else -1 for each in metrics])
+    metrics = as_metrics(scoring, classify, y, in_time)
+    if in_time:
+        layout = lay_out_windows(time_order, X, window, window_size, horizon, cv)
+    else:
+        layout = lay_out_folds(cv, X, y, groups, all(classify), random_state)
+    is_numeric = _is_numeric(y, classify)
+    # What may still be refused comes before the folds, which may take hours.
+    one = is_numeric and _is_one_target(y)
+    nesting = nesting_models(models, baseline, layout, clark_west, one)
+    rows = AllRows(X, y, params, groups, _features(effects), vcov, random_state)
+    fits = fit_all_rows(models, rows) if _are_asked_for(effects) else ()
+
+    task = Task(X, y, layout.splits, metrics, params, is_numeric)
+    seeds = _seeds(n_seeds, random_state)
+    runs = run_folds(models, task, seeds, n_jobs, progress)
     return Comparison(
-        models=names,
+        models=tuple(models),
         baseline=baseline,
         metrics=metrics,
-        scores=np.swapaxes(runs[..., :-2] * signs, 1, 2),  # (M, S, J)
-        fit_seconds=runs[..., -2],
-        n_parameters=runs[..., -1],
-        n_train=np.array([len(train) for train, _ in splits]),
-        n_test=np.array([len(test) for _, test in splits]),
-        no_test_because=_no_test_because(splits),
+        scores=np.stack([scores.mean(axis=0) for scores in runs.test_scores]),
+        fit_seconds=runs.seconds,
+        n_parameters=runs.n_parameters,
+        n_train=np.array([len(split.train) for split in layout.splits]),
+        n_test=np.array([len(split.test) for split in layout.splits]),
+        no_test_because=layout.no_test_because,
+        seed_scores=runs.test_scores,
+        train_scores=runs.train_scores,
+        n_rows=len(y),
+        window=layout.window,
+        tested=tested_rows(y, layout.splits, runs.predicted),
+        fits=fits,
+        clark_west=nesting,
+        remarks=tuple(_remarks(models, runs.stacked, bool(fits) and in_time)),
     )
 
 
-def _check_names(names: tuple[str, ...], baseline: str | None) -> str:
-    if not names:
+# ------------------------------------------------------------------------------ checks
+
+
+def _check_models(models: Mapping[str, BaseEstimator]) -> None:
+    if not isinstance(models, Mapping):
+        raise TypeError(
+            "Expected models by name, as in {'OLS': LinearRegression(), 'ANN': "
+            f"ANNRegressor()}}; got {type(models).__name__}."
+        )
+    if not models:
         raise ValueError("Expected at least one model by name, got none.")
+    for name, model in models.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Names of models are strings; got {name!r}.")
+        if isinstance(model, type):
+            raise TypeError(
+                f"The model {name!r} is a class; write {model.__name__}() to make an "
+                "estimator of it."
+            )
+        for method in ("fit", "predict", "get_params"):
+            if not hasattr(model, method):
+                raise TypeError(
+                    f"The model {name!r} is no estimator that can be compared: "
+                    f"{type(model).__name__} has no {method}()."
+                )
+
+
+def _check_baseline(names: tuple[str, ...], baseline: str | None) -> str:
     if baseline is None:
         return names[0]
     if baseline not in names:
@@ -150,115 +234,117 @@ def _check_names(names: tuple[str, ...], baseline: str | None) -> str:
     return baseline
 
 
-def _as_metrics(scoring: Any, classify: list[bool], y: Any) -> tuple[Metric, ...]:
-    """Give whatever was asked for one form."""
-    if scoring is None:
-        return _default_metrics(classify, y)
-    if isinstance(scoring, str):
-        scoring = [scoring]
-    if callable(scoring):
-        scoring = {"score": scoring}
-    if not isinstance(scoring, Mapping):
-        scoring = {name: name for name in scoring}
-    return tuple(Metric(name, scorer) for name, scorer in scoring.items())
-
-
-def _default_metrics(classify: list[bool], y: Any) -> tuple[Metric, ...]:
-    if not any(classify):
-        return (
-            Metric("R2", "r2"),
-            Metric("RMSE", "neg_root_mean_squared_error", greater_is_better=False),
-        )
-    target = type_of_target(y)
-    if not all(classify) or target not in ("binary", "multiclass"):
+def _check_rows(X: Any, y: Any, groups: Any) -> None:
+    if y is None:
+        raise ValueError("y is missing: models are compared by how they predict it.")
+    check_consistent_length(X, y)
+    if groups is not None and np.shape(groups) != (len(y),):
         raise ValueError(
-            "There is a default scoring for regressors, and for classifiers of one "
-            f"target. Pass scoring= for these models, with a target that is {target}."
+            f"groups must hold one value for each of {len(y)} rows; got shape "
+            f"{np.shape(groups)}."
         )
-    # All labels are named, as a test fold may lack one: log loss then has a score all
-    # the same, and AUC is nan with scikit-learn's warning instead of an error.
-    on_labels = partial(
-        make_scorer, response_method="predict_proba", labels=np.unique(y)
-    )
-    by_class = on_labels(roc_auc_score, multi_class="ovr")
-    return (
-        Metric("log loss", on_labels(log_loss, greater_is_better=False), False),
-        Metric("accuracy", "accuracy"),
-        Metric("AUC", "roc_auc" if target == "binary" else by_class),
-    )
 
 
-def _make_splits(
-    cv: Any, X: Any, y: Any, groups: Any, stratify: bool, random_state: int | None
-) -> list[Split]:
-    """Draw the splits once, so that all models see the same."""
-    if isinstance(cv, int | np.integer):
-        stratify = stratify and type_of_target(y) in ("binary", "multiclass")
-        kinds = (KFold, StratifiedKFold, GroupKFold, StratifiedGroupKFold)
-        kind = kinds[stratify + 2 * (groups is not None)]
-        cv = kind(int(cv), shuffle=True, random_state=random_state)
-    return list(check_cv(cv).split(X, y, groups))
+def _check_options(
+    n_seeds: int, random_state: int | None, effects: Any, vcov: str
+) -> None:
+    check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
+    if random_state is not None:
+        check_scalar(random_state, "random_state", Integral, min_val=0)
+    if vcov != "auto" and not _are_asked_for(effects):
+        raise ValueError(
+            f"vcov={vcov!r} is for the standard errors of effects, and these were not "
+            "asked for: pass effects=True, or leave it out."
+        )
 
 
-def _no_test_because(splits: list[Split]) -> str:
-    if len(splits) < 2:
-        return NO_TEST_ONE_SPLIT
-    forward = all(train.max() < test.min() for train, test in splits)
-    trains = [train for train, _ in splits]
-    growing = all(len(a) < len(b) and np.isin(a, b).all() for a, b in pairwise(trains))
-    return NO_TEST_FORWARD if forward or growing else ""
+def _check_time(
+    in_time: bool,
+    groups: Any,
+    window: str | None,
+    window_size: int | None,
+    horizon: int,
+    clark_west: bool,
+) -> None:
+    check_scalar(horizon, "horizon", Integral, min_val=1)
+    if window_size is not None:
+        check_scalar(window_size, "window_size", Integral, min_val=1)
+    if in_time and groups is not None:
+        raise ValueError(
+            "time_order= and groups= are two ways to keep rows apart; give one of "
+            "them. Rows of one time are kept together as it is."
+        )
+    if in_time:
+        return
+    given = {
+        "window": window is not None,
+        "window_size": window_size is not None,
+        "horizon": horizon != 1,
+        "clark_west": clark_west,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f"{name}= is for rows in time order: give time_order= as well."
+        )
 
 
-def _run(
-    tasks: list[Any], n_jobs: int | None, progress: Callable[[int, int], object] | None
-) -> list[list[float]]:
-    results: Iterator[list[float]] = Parallel(n_jobs, return_as="generator")(tasks)
-    rows = []
-    for row in results:
-        rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(tasks))
-    return rows
+def _check_routing(in_time: bool, params: dict[str, Any] | None) -> None:
+    if in_time and params and get_config()["enable_metadata_routing"]:
+        raise ValueError(
+            "Scorers of single periods take no metadata: with time_order= and params=, "
+            "switch metadata routing off, and params= go to fit alone."
+        )
 
 
-def _fit_and_score(
-    model: BaseEstimator,
-    X: Any,
-    y: Any,
-    split: Split,
-    scorers: dict[str, Any],
-    params: dict[str, Any] | None,
-) -> list[float]:
-    """Fit one model on one split: its scores, seconds, number of parameters."""
-    run = cross_validate(
-        model,
-        X,
-        y,
-        cv=[split],
-        scoring=scorers,
-        params=params,
-        return_estimator=True,
-        error_score="raise",
-    )
-    scores = [run[f"test_{name}"][0] for name in scorers]
-    return [*scores, run["fit_time"][0], _count_parameters(run["estimator"][0])]
+# ------------------------------------------------------------------- what is worked out
 
 
-def _count_parameters(model: BaseEstimator) -> float:
-    """Count the coefficients of a linear model or a network, else nan."""
-    if isinstance(model, Pipeline):
-        model = model[-1]
-    for weights, biases in (("coefs_", "intercepts_"), ("coef_", "intercept_")):
-        if hasattr(model, weights):
-            parts = [getattr(model, weights), getattr(model, biases, 0.0)]
-            parts.append(getattr(model, "skip_coef_", None))
-            return float(sum(_size(part) for part in parts))
-    return float("nan")
+def _are_asked_for(effects: Any) -> bool:
+    return effects is not False and effects is not None
 
 
-def _size(part: Any) -> int:
-    if isinstance(part, list | tuple):
-        return sum(_size(each) for each in part)
-    # Linear models without an intercept have the plain number 0.0 in its place; a
-    # fitted intercept is an array or NumPy's float, which is a float as well.
-    return 0 if part is None or type(part) is float else int(np.size(part))
+def _features(effects: Any) -> Any:
+    """Give the columns whose effects are asked for; None stands for all."""
+    return None if effects is True else effects
+
+
+def _seeds(n_seeds: int, random_state: int | None) -> list[int]:
+    """Seeds for the models; none where they keep their own."""
+    if n_seeds == 1:
+        return []
+    first = random_state
+    if first is None:
+        first = int(np.random.default_rng().integers(2**31))
+    return [first + r for r in range(n_seeds)]
+
+
+def _is_numeric(y: Any, classify: list[bool]) -> bool:
+    """Whether predictions are numbers that can be set beside y."""
+    try:
+        np.asarray(y, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return not any(classify)
+
+
+def _is_one_target(y: Any) -> bool:
+    return np.ndim(y) == 1 or np.shape(y)[1] == 1
+
+
+def _remarks(
+    models: Mapping[str, BaseEstimator], stacked: bool, effects_in_time: bool
+) -> Iterable[str]:
+    for name, model in models.items():
+        core = innermost(model)
+        if type(core) is not LogisticRegression or core.penalty is None:
+            continue
+        if np.isfinite(core.C):
+            yield (
+                f"{name!r} is penalised, as LogisticRegression is by default (C="
+                f"{core.C:g}); the logit of econometrics is "
+                "LogisticRegression(C=np.inf)."
+            )
+    if effects_in_time:
+        yield NOT_IN_TIME
+    if stacked:
+        yield STACKED

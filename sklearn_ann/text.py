@@ -1,4 +1,4 @@
-"""Plain text tables, the printed face of results."""
+"""Numbers as people read them."""
 
 import math
 from collections.abc import Sequence
@@ -56,38 +56,3 @@ def p_value(value: float) -> str:
     ('0.031', '<0.001', '-')
     """
     return "<0.001" if value < 0.001 else number(value, 3)
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out cells in columns: the first aligned left, the others right.
-
-    Parameters
-    ----------
-    header : sequence of str
-        Column titles.
-    rows : sequence of sequence of str
-        Cells, as many in each row as there are titles.
-
-    Returns
-    -------
-    str
-        The table with a line under its header, without a newline at the end.
-
-    Examples
-    --------
-    >>> print(text_table(["model", "R2"], [["OLS", "0.36"], ["network", "0.37"]]))
-    model      R2
-    -------------
-    OLS      0.36
-    network  0.37
-    """
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = [_table_line(line, widths) for line in lines]
-    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
-
-
-def _table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = zip(cells, widths, strict=True)
-    aligned = [first[0].ljust(first[1]), *(cell.rjust(w) for cell, w in others)]
-    return "  ".join(aligned).rstrip()

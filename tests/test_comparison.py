@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from joblib import parallel_config
-from scipy import stats
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_moons
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -14,7 +13,6 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     LeaveOneGroupOut,
-    RepeatedStratifiedKFold,
     ShuffleSplit,
     StratifiedKFold,
     TimeSeriesSplit,
@@ -22,9 +20,10 @@ from sklearn.model_selection import (
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from statsmodels.stats.multitest import multipletests
 
 from sklearn_ann.comparison import compare
+from sklearn_ann.comparison_metrics import RMSE
 from sklearn_ann.score_tests import corrected_std_error, corrected_t_test
 
 LINEAR = {"OLS": LinearRegression(), "ridge": Ridge(alpha=0.1)}
@@ -38,69 +37,6 @@ def diabetes():
 @pytest.fixture(scope="module")
 def result(diabetes):
     return compare(LINEAR, *diabetes)
-
-
-# The corrected test ------------------------------------------------------------------
-
-
-def test_known_value_of_scikit_learns_example():
-    """From 'Statistical comparison of models using grid search': rbf minus linear."""
-    X, y = make_moons(noise=0.352, random_state=1, n_samples=100)
-    cv = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    models = {
-        kernel: SVC(kernel=kernel, random_state=0) for kernel in ("linear", "rbf")
-    }
-    test = compare(models, X, y, cv=cv, scoring="roc_auc").test("rbf", "roc_auc")
-    assert test.statistic == pytest.approx(0.7503126954, abs=1e-9)
-    assert test.p_value / 2 == pytest.approx(0.227422971, abs=1e-8)
-    assert test.df == 99
-    assert test.mean == pytest.approx(0.01, abs=1e-12)
-
-
-def test_without_the_overlap_it_is_the_one_sample_t_test():
-    """With far more rows to fit than to test, the correction goes away."""
-    d = np.random.default_rng(0).normal(0.3, 1, 12)
-    expected = stats.ttest_1samp(d, 0)
-    test = corrected_t_test(d, n_train=1e12, n_test=1)
-    assert test.statistic == pytest.approx(expected.statistic, rel=1e-9)
-    assert test.p_value == pytest.approx(expected.pvalue, rel=1e-9)
-
-
-def test_unequal_splits_take_the_ratio_of_sums():
-    d = [0.1, 0.3, 0.2]
-    expected = np.sqrt((1 / 3 + (20 + 10 + 30) / (80 + 90 + 70)) * np.var(d, ddof=1))
-    test = corrected_t_test(d, [80, 90, 70], [20, 10, 30])
-    assert test.std_error == pytest.approx(expected, rel=1e-12)
-    assert test.std_error == corrected_std_error(d, [80, 90, 70], [20, 10, 30])
-
-
-def test_far_tails_are_not_zero():
-    test = corrected_t_test(1e6 + np.arange(60.0), 80, 20)
-    assert 0 < test.p_value < 1e-100
-
-
-def test_equal_models_are_no_evidence():
-    test = corrected_t_test([0.0, 0.0, 0.0], 80, 20)
-    assert (test.statistic, test.p_value) == (0.0, 1.0)
-
-
-def test_a_gap_that_never_varies_has_infinite_statistic():
-    test = corrected_t_test([0.5, 0.5, 0.5], 80, 20)
-    assert (test.statistic, test.p_value) == (np.inf, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("differences", "n_train", "n_test", "message"),
-    [
-        ([0.1], 80, 20, "at least two splits"),
-        ([[0.1, 0.2]], 80, 20, "at least two splits"),
-        ([0.1, 0.2], 0, 20, "positive sizes"),
-        ([0.1, 0.2], 80, [20, 0], "positive sizes"),
-    ],
-)
-def test_bad_input_of_the_test(differences, n_train, n_test, message):
-    with pytest.raises(ValueError, match=message):
-        corrected_t_test(differences, n_train, n_test)
 
 
 # Scores ------------------------------------------------------------------------------
@@ -144,12 +80,18 @@ def test_several_classes():
 def test_a_class_that_a_test_fold_lacks():
     """Log loss knows all labels, so that the fold has a score."""
     X, y = load_iris(return_X_y=True)
-    splits = [(np.r_[:40, 60:150], np.r_[40:60]), (np.r_[10:150], np.r_[:10, 140:150])]
+    splits = [(np.r_[:40, 60:150], np.r_[40:60]), (np.r_[10:140], np.r_[:10, 140:150])]
     model = {"logit": LogisticRegression(max_iter=1000)}
     with pytest.warns(UndefinedMetricWarning, match="Only one class"):
         result = compare(model, X, y, cv=splits)
     assert np.isfinite(result.scores[0, :2]).all()
     assert np.isnan(result.scores[0, 2]).all()
+
+
+def test_metrics_know_which_direction_is_better(diabetes):
+    result = compare(LINEAR, *diabetes, cv=2, scoring=[RMSE])
+    assert (result.scores > 0).all()
+    assert "Lower is better for RMSE" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +106,7 @@ def test_a_class_that_a_test_fold_lacks():
 def test_scoring_in_every_form(diabetes, scoring, names):
     result = compare(LINEAR, *diabetes, cv=2, scoring=scoring)
     assert [metric.name for metric in result.metrics] == names
-    assert list(result.to_frame().columns[::6])[: len(names)] == names
+    assert list(result.to_frame().columns[::9])[: len(names)] == names
     if names == ["neg_mean_absolute_error"]:  # scikit-learn's sign stays
         assert (result.scores < 0).all()
     if names == ["score"]:
@@ -275,6 +217,20 @@ def test_the_naive_standard_error_is_never_shown(result):
     )
 
 
+def test_tests_are_listed_and_adjusted_for_the_number_of_models(diabetes):
+    models = {**LINEAR, "mean": DummyRegressor(), "more": Ridge(alpha=1)}
+    result = compare(models, *diabetes)
+    tests = result.tests()
+    assert list(tests["model"]) == ["ridge"] * 2 + ["mean"] * 2 + ["more"] * 2
+    for metric, of_metric in tests.groupby("metric"):
+        expected = multipletests(of_metric["p_value"], method="holm")[1]
+        np.testing.assert_allclose(of_metric["p_holm"], expected, rtol=1e-12)
+        column = result.to_frame()[f"{metric}_p_holm"].drop("OLS")
+        np.testing.assert_allclose(column, expected, rtol=1e-12)
+    assert "p (Holm)" in str(result)
+    assert "p (Holm)" not in str(compare(LINEAR, *diabetes, cv=2))
+
+
 def test_baseline_by_name(diabetes, result):
     turned = compare(LINEAR, *diabetes, baseline="ridge")
     assert turned.test("OLS", "R2").mean == -result.test("ridge", "R2").mean
@@ -358,6 +314,57 @@ def test_wrong_input_is_refused(diabetes, result):
         result.test("lasso", "R2")
     with pytest.raises(KeyError, match="is not one of"):
         result.test("ridge", "R3")
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([LinearRegression()], "models by name"),
+        ({1: LinearRegression()}, "Names of models are strings"),
+        ({"OLS": LinearRegression}, r"write LinearRegression\(\)"),
+        ({"scale": StandardScaler()}, r"StandardScaler has no predict\(\)"),
+        ({"scale": make_pipeline(StandardScaler())}, r"no predict\(\)"),
+        ({"text": "OLS"}, r"no fit\(\)"),
+    ],
+)
+def test_models_that_are_none(diabetes, models, message):
+    with pytest.raises(TypeError, match=message):
+        compare(models, *diabetes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"n_seeds": 0}, ValueError, "n_seeds"),
+        ({"n_seeds": 2.0}, TypeError, "n_seeds"),
+        ({"random_state": -1}, ValueError, "random_state"),
+        ({"groups": [1, 2, 3]}, ValueError, "one value for each of 442 rows"),
+        ({"scoring": []}, ValueError, "names nothing to measure"),
+        ({"cv": [([0, 1, 2], [2, 3])]}, ValueError, "of which 1 are both"),
+        ({"cv": [([0, 1, 2], [])]}, ValueError, "3 and 0"),
+    ],
+)
+def test_options_that_do_not_fit(diabetes, options, error, message):
+    with pytest.raises(error, match=message):
+        compare(LINEAR, *diabetes, **options)
+
+
+def test_rows_that_do_not_fit_together(diabetes):
+    X, y = diabetes
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        compare(LINEAR, X, y[:10])
+    with pytest.raises(ValueError, match="y is missing"):
+        compare(LINEAR, X, None)
+
+
+@pytest.mark.parametrize(
+    "cv", [KFold(4, shuffle=True, random_state=0), ShuffleSplit(2, random_state=0)]
+)
+def test_groups_beside_a_splitter_that_parts_them(diabetes, cv):
+    X, y = diabetes
+    groups = np.arange(len(y)) // 20
+    with pytest.raises(ValueError, match=r"both to fit and to test.*GroupKFold"):
+        compare(LINEAR, X, y, groups=groups, cv=cv)
 
 
 def test_a_failing_model_raises_its_own_error(diabetes):
