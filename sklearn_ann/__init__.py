@@ -11,6 +11,7 @@ from .effects import average_marginal_effects, average_predictions
 from .estimators import ANNClassifier, ANNRegressor
 from .intervals import ConformalRegressor
 from .replicates import bootstrap_fits
+from .size_comparison import compare_sizes
 from .specification import neglected_nonlinearity_test
 
 __version__ = "0.1.0"
@@ -25,5 +26,6 @@ __all__ = [
     "bootstrap_fits",
     "coefficient_table",
     "compare",
+    "compare_sizes",
     "neglected_nonlinearity_test",
 ]
