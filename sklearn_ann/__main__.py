@@ -5,12 +5,13 @@ one line that says what is wrong; the exit code is then 2.
 """
 
 import argparse
-import json
-import math
+import os
+import shlex
 import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,8 +23,12 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.pipeline import make_pipeline
 
 from .comparison import compare
-from .comparison_result import Comparison, Metric
+from .comparison_json import as_json
+from .comparison_metrics import Metric
+from .comparison_result import Comparison
 from .estimators import ANNClassifier, ANNRegressor
+from .plotting import check_matplotlib
+from .report import html_report
 from .tables import (
     TASKS,
     Problem,
@@ -44,11 +49,13 @@ examples:
   python -m sklearn_ann compare
   python -m sklearn_ann compare wages.csv --target log_wage --drop id name
   python -m sklearn_ann compare survey.dta --target employed --folds 10 --json
+  python -m sklearn_ann compare wages.csv --target log_wage --effects education age
+  python -m sklearn_ann compare wages.csv --target log_wage --report wages.html
 """
 WRONG_INPUT = 2
 INTERRUPTED = 130
+PROGRAM = "python -m sklearn_ann"
 WIDTH = 79
-COLUMNS = ("std_error", "difference", "difference_std_error", "statistic", "p_value")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,19 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code: 0, or 2 after wrong input, or 130 if interrupted.
     """
-    options = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    options = _parser().parse_args(arguments)
+    options.command = f"{PROGRAM} {shlex.join(arguments)}"
     try:
         return _compare(options)
     except (ValueError, OSError, ImportError) as error:
         message = " ".join(str(error).split())
-        print(f"python -m sklearn_ann compare: error: {message}", file=sys.stderr)
+        print(f"{PROGRAM} compare: error: {message}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m sklearn_ann", description=DESCRIPTION)
+    parser = _Parser(prog=PROGRAM, description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     job = commands.add_parser(
         "compare",
@@ -118,7 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=_at_least(1), default=1, help="default: 1")
     add("--seed", type=_at_least(0), default=0, help="default: 0")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, auto")
-    add("--json", action="store_true", help="print JSON")
+    add(
+        "--effects",
+        nargs="*",
+        metavar="COLUMN",
+        help="average marginal effects with standard errors, of these or all columns",
+    )
+    add("--report", type=Path, metavar="FILE.html", help="write a web page as well")
+    printed = job.add_mutually_exclusive_group()
+    printed.add_argument("--json", action="store_true", help="print JSON")
+    printed.add_argument("--latex", action="store_true", help="print a LaTeX table")
     add("--quiet", action="store_true", help="no progress bar, no warnings")
     return parser
 
@@ -137,26 +155,69 @@ def _at_least(least: int) -> Any:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    _check_report(options.report)
     problem = _problem(options)
     _check_size(problem, options.folds)
     result, complaints = _fit(problem, options)
     for complaint in [] if options.quiet else complaints:
         print(f"warning: {complaint}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(_as_json(result, problem, options), indent=2, allow_nan=False))
-    else:
-        print(_as_text(result, problem, options))
+    print(_output(result, problem, options))
+    if options.report is not None:
+        _write_report(result, problem, options)
     return 0
+
+
+def _check_report(path: Path | None) -> None:
+    """Find out before the fits whether the page can be made and written."""
+    if path is None:
+        return
+    check_matplotlib()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--report writes a web page: expected FILE.html, got {path}.")
+    target = path if path.exists() else path.absolute().parent
+    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+        raise ValueError(f"--report cannot write to {path}.")
+
+
+def _output(result: Comparison, problem: Problem, options: argparse.Namespace) -> str:
+    if options.json:
+        return as_json(result, problem, vars(options))
+    if options.latex:
+        return result.to_latex(stars=result.fits != ())
+    headline = textwrap.fill(_headline(problem, options), WIDTH)
+    conclusion = textwrap.fill(_conclusion(result), WIDTH)
+    return "\n\n".join((headline, str(result), conclusion))
+
+
+def _write_report(
+    result: Comparison, problem: Problem, options: argparse.Namespace
+) -> None:
+    title = f"{problem.target}: {' and '.join(result.models)}"
+    said = (_headline(problem, options), _conclusion(result))
+    page = html_report(result, title, said, options.command)
+    options.report.write_text(page, encoding="utf-8")
+    if not options.quiet:
+        print(f"report: {options.report}", file=sys.stderr)
 
 
 def _problem(options: argparse.Namespace) -> Problem:
     if options.data is None:
+        _check_no_file_is_a_column([*options.drop, *(options.effects or ())])
         table, target = load_wages(), options.target or "log_wage"
     elif options.target is None:
         raise ValueError("Name the column to predict: --target COLUMN.")
     else:
         table, target = read_table(options.data), options.target
     return make_problem(table, target, drop=options.drop, task=options.task)
+
+
+def _check_no_file_is_a_column(names: list[str]) -> None:
+    """Options that take many columns would take DATA after them for one more."""
+    for name in names:
+        if Path(name).is_file():
+            raise ValueError(
+                f"The file {name} was taken for a column; name it right after compare."
+            )
 
 
 def _check_size(problem: Problem, folds: int) -> None:
@@ -228,10 +289,16 @@ def _fit(problem: Problem, options: argparse.Namespace) -> tuple[Comparison, lis
             problem.X,
             problem.y,
             cv=cv,
+            effects=_effects(options.effects),
             random_state=options.seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     return result, _complaints(caught)
+
+
+def _effects(columns: list[str] | None) -> bool | list[str]:
+    """No --effects means none; --effects without a column means all."""
+    return columns or columns is not None
 
 
 def _bar(quiet: bool) -> Progress:
@@ -256,15 +323,13 @@ def _complaints(caught: list[warnings.WarningMessage]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _as_text(result: Comparison, problem: Problem, options: argparse.Namespace) -> str:
+def _headline(problem: Problem, options: argparse.Namespace) -> str:
     rows, columns = problem.X.shape
     source = options.data or "the wages that come with the package"
-    headline = (
+    return (
         f"Predicting {problem.target} from {columns} other columns of {source} "
         f"({rows} rows{_left_out(problem)})."
     )
-    parts = (textwrap.fill(headline, WIDTH), str(result), _conclusion(result))
-    return "\n\n".join(parts)
 
 
 def _left_out(problem: Problem) -> str:
@@ -278,12 +343,11 @@ def _conclusion(result: Comparison) -> str:
     metric, (linear, network) = result.metrics[0], result.models
     scores = result.to_frame()[metric.name]
     decimals = decimals_for(scores)
-    text = (
+    return (
         f"On rows that neither has seen, the {metric.name} of the {network} is "
         f"{number(scores[network], decimals)} and that of {linear} "
         f"{number(scores[linear], decimals)}. {_meaning(result, metric)}"
     )
-    return textwrap.fill(text, WIDTH)
 
 
 def _meaning(result: Comparison, metric: Metric) -> str:
@@ -300,45 +364,6 @@ def _meaning(result: Comparison, metric: Metric) -> str:
         f"If the two predicted equally well, a gap at least this wide would turn up in "
         f"{times} of 100 such comparisons (p = {p_value(test.p_value)}): {verdict}."
     ).replace("= <", "< ")
-
-
-def _as_json(
-    result: Comparison, problem: Problem, options: argparse.Namespace
-) -> dict[str, Any]:
-    return {
-        "data": options.data,
-        "target": problem.target,
-        "task": problem.task,
-        "rows": problem.X.shape[0],
-        "columns": list(map(str, problem.X.columns)),
-        "rows_without_target": problem.n_incomplete,
-        "folds": options.folds,
-        "repeats": options.repeats,
-        "seed": options.seed,
-        "device": options.device,
-        "baseline": result.baseline,
-        "metrics": {
-            metric.name: {"greater_is_better": metric.greater_is_better}
-            for metric in result.metrics
-        },
-        "models": {model: _model_as_json(result, model) for model in result.models},
-    }
-
-
-def _model_as_json(result: Comparison, model: str) -> dict[str, Any]:
-    row = result.to_frame().loc[model].to_dict()
-    cells = {column: _finite(value) for column, value in row.items()}
-    record: dict[str, Any] = {
-        metric.name: {"mean": cells[metric.name]}
-        | {each: cells[f"{metric.name}_{each}"] for each in COLUMNS}
-        for metric in result.metrics
-    }
-    return record | {each: cells[each] for each in ("fit_seconds", "n_parameters")}
-
-
-def _finite(value: float) -> float | None:
-    """Give null where JSON has no word: nan and infinity."""
-    return value if math.isfinite(value) else None
 
 
 if __name__ == "__main__":
