@@ -122,7 +122,7 @@ def present(quantity: Quantity, over: Averaging) -> tuple[np.ndarray, np.ndarray
 
 
 def _chunks(n: int, reading: Reading) -> Iterator[slice]:
-    widest = 1 if reading.model is None else max(reading.model.architecture.sizes)
+    widest = 1 if reading.model is None else reading.model.architecture.widest
     step = int(np.clip(CHUNK_NUMBERS // widest, 16, MOST_ROWS))
     return (slice(a, min(a + step, n)) for a in range(0, n, step))
 

@@ -138,7 +138,7 @@ def _most_together(request: Request) -> int:
         return max(1, MOST_STACKED_NUMBERS // architecture.n_parameters)
     # Batches that have to be cut into pieces gain nothing from company either.
     batch = fit.settings.batch_size or len(fit.index)
-    together = CHUNK_NUMBERS // (batch * max(architecture.sizes))
+    together = CHUNK_NUMBERS // (batch * architecture.widest)
     return max(1, min(CACHED_NUMBERS // architecture.n_parameters, together))
 
 

@@ -74,7 +74,7 @@ class Problem:
             y=fields.pop("y", self.y),
             index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
             weight=fields.pop("weight", None),
-            start=fields.pop("start", self.start(seed)),
+            start=fields.pop("start") if "start" in fields else self.start(seed),
             settings=replace(PATIENT, **asked),
             seed=fields.pop("seed", seed),
         )

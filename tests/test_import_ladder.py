@@ -44,8 +44,9 @@ LADDER = (
     ("engine.lbfgs", "engine.newton", "engine.replaying"),
     ("engine.feeder", "engine.graphs", "engine.optimizers"),
     ("engine.fit", "engine.losses", "engine.network"),
+    ("engine.entrance",),
     ("engine.architecture", "engine.mixed", "engine.passes"),
-    ("engine.layers", "engine.locations", "engine.rows"),
+    ("engine.embeddings", "engine.layers", "engine.locations", "engine.rows"),
     ("engine.device",),
 )
 RUNG = {module: rung for rung, modules in enumerate(LADDER) for module in modules}

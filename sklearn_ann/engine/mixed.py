@@ -43,6 +43,8 @@ class MixedPass:
 
     def __init__(self, stack: NetworkStack, b: int) -> None:
         assert stack.shadow is not None
+        # Eight significant bits hold neither codes nor the edges of bins.
+        assert not stack.architecture.embeddings, "embeddings need float32 or float64"
         self._master, self._shadow = stack, stack.shadow
         inner = stack.shadow.at(b)
         assert not isinstance(inner, MixedPass)

@@ -11,7 +11,8 @@ two more calls a layer, and for small networks calls are what a step costs.
 Parameters of all K networks live in one flat, contiguous tensor of K x P numbers, laid
 out block by block; a linear skip from inputs to outputs, (K, d, m), comes last. Every
 block is a contiguous view of the flat tensor, so one call updates all parameters of
-all networks. (One row of P numbers per network was tried: the products then run on
+all networks. Embeddings, which the first layer reads, stand before it (see `entrance`).
+(One row of P numbers per network was tried: the products then run on
 strided views, and a step takes nearly twice as long.) Gradients and optimiser states
 have the same layout.
 
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from .architecture import Architecture
 from .device import sent
+from .entrance import EmbeddedPass
 from .mixed import MixedPass
 from .passes import Pass
 
@@ -80,6 +82,10 @@ class NetworkStack:
             start = stop
         return views
 
+    def layer_blocks(self, flat: Tensor) -> list[Tensor]:
+        """Return the blocks of the layers and of the skip, without embeddings'."""
+        return self.blocks(flat)[self.architecture.n_embedding_blocks :]
+
     def rows(self, flat: Tensor) -> Tensor:
         """One row for each network, (K, P): a copy, or a view where K = 1."""
         if self.K == 1:
@@ -118,10 +124,19 @@ class NetworkStack:
         return sent(values, self.flat.device).index_select(0, self._owner)
 
     def weight_mask(self) -> Tensor:
-        """1 at weights and 0 at biases, (K * P,): penalties leave biases free."""
-        mask = torch.ones_like(self.flat)
-        for block in self.blocks(mask)[: len(self.architecture.hidden) + 1]:
+        """1 at weights and 0 at biases, (K * P,): penalties leave biases free.
+
+        And whatever else of an embedding is no weight (`Embedding.mark_weights`).
+        """
+        mask, architecture = torch.ones_like(self.flat), self.architecture
+        for block in self.layer_blocks(mask)[: len(architecture.hidden) + 1]:
             block[:, -1] = 0.0
+        blocks = self.blocks(mask)
+        for embedding, shapes in zip(
+            architecture.embeddings, architecture.embedding_shapes, strict=True
+        ):
+            embedding.mark_weights(blocks)
+            del blocks[: len(shapes)]
         return mask
 
     def sums(self, flat: Tensor) -> Tensor:
@@ -133,7 +148,8 @@ class NetworkStack:
     def layer_norms(self) -> np.ndarray:
         """Euclidean norm of the gradient by network and layer, (K, layers).
 
-        A linear skip counts with the output layer, to which it leads.
+        A linear skip counts with the output layer, to which it leads, and an embedding
+        with the first.
         """
         if self.K == 1 and self.flat.device.type == "cpu":
             with np.errstate(all="ignore"):  # what is not finite is said elsewhere
@@ -146,6 +162,9 @@ class NetworkStack:
         if self.architecture.linear_skip:
             skip = parts.pop()
             parts[-1] = parts[-1] + skip
+        for _ in range(self.architecture.n_embedding_blocks):
+            embedded = parts.pop(0)
+            parts[0] = parts[0] + embedded
         return torch.stack(parts, dim=1).sqrt()
 
     @cached_property
@@ -155,6 +174,9 @@ class NetworkStack:
         if self.architecture.linear_skip:
             skip = sizes.pop()
             sizes[-1] += skip
+        for _ in range(self.architecture.n_embedding_blocks):
+            embedded = sizes.pop(0)
+            sizes[0] += embedded
         return [part.numpy() for part in self.gradient.split(sizes)]
 
     def select(self, keep: Tensor) -> NetworkStack:
@@ -165,6 +187,7 @@ class NetworkStack:
     def at(self, n_rows: int) -> Pass | MixedPass:
         """Return the pass for minibatches of ``n_rows`` rows; made once, then kept."""
         if n_rows not in self._passes:
-            made = Pass if self.shadow is None else MixedPass
-            self._passes[n_rows] = made(self, n_rows)
+            made = EmbeddedPass if self.architecture.embeddings else Pass
+            kind = made if self.shadow is None else MixedPass
+            self._passes[n_rows] = kind(self, n_rows)
         return self._passes[n_rows]

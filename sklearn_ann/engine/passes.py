@@ -69,8 +69,8 @@ class Rise:
         The value, and its place there.
     """
 
-    before: Sequence[Call]
-    spread: Sequence[Call]
+    before: list[Call]
+    spread: list[Call]
     source: Tensor
     inside: Tensor
 
@@ -130,8 +130,8 @@ class Pass:
         architecture = stack.architecture
         self._product = torch.mm if self.K == 1 else torch.bmm
         self._add_product = torch.addmm if self.K == 1 else torch.baddbmm
-        blocks = [self._plain(v) for v in stack.blocks(stack.flat)]
-        grads = [self._plain(v) for v in stack.blocks(stack.gradient)]
+        blocks = [self._plain(v) for v in stack.layer_blocks(stack.flat)]
+        grads = [self._plain(v) for v in stack.layer_blocks(stack.gradient)]
         self._skip = (blocks.pop(), grads.pop()) if architecture.linear_skip else None
         self._first_block, self._last_block = blocks[0], blocks[-1]
         self._first_grad = grads[0]

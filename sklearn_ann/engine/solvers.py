@@ -46,7 +46,7 @@ def _stream(seed: int, number: int) -> int:
 
 
 def _widest(stack: NetworkStack) -> int:
-    return max(stack.architecture.sizes)
+    return stack.architecture.widest
 
 
 def full_batches(stack: NetworkStack, rows: RowSet) -> Feeder:
@@ -517,7 +517,7 @@ class QuasiNewton(Solver):
         size = architecture.n_parameters
         work = float(len(self.rows.index[i])) * size**2
         return (
-            not architecture.hidden
+            architecture.linear
             and not architecture.linear_skip
             and not (self.settings[i].alpha and self.settings[i].l1_ratio)
             and self.loss.curvature is not None
