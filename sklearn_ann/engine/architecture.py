@@ -183,10 +183,10 @@ class Architecture:
 
         Notes
         -----
-        A network without hidden layer starts at zero: its problem is convex (with
-        embeddings their maps are drawn, since at zero no gradient would lead on). Hidden
-        biases are drawn, in +-1/sqrt(fan_in): with zeros every kink of a ReLU network
-        of one column would sit at that column's mean.
+        A network without hidden layer starts at zero: its problem is convex. (With
+        embeddings it is not, and their maps are drawn all the same: were they zero too,
+        no gradient would lead on.) Hidden biases are drawn, in +-1/sqrt(fan_in): with
+        zeros every kink of a ReLU network of one column would sit at its mean.
         """
         weights: list[np.ndarray] = []
         biases: list[np.ndarray] = []
@@ -230,7 +230,7 @@ class Parameters:
     embeddings : tuple of tuple of ndarray
         Each embedding's own blocks, of `Embedding.own_shapes`.
     n_numbers : tuple of int
-        Rows at the end of the first weights, a copy then, that belong to each embedding.
+        Rows of each embedding at the end of the first weights, which are a copy then.
     """
 
     weights: list[np.ndarray]
@@ -255,7 +255,7 @@ class Parameters:
 
 
 def entering(architecture: Architecture, parameters: Parameters, x: Tensor) -> Tensor:
-    """What enters the first layer: plain columns and embedded numbers, (n, size).
+    """Put plain columns and embedded numbers together, as they enter, (n, size).
 
     Parameters
     ----------

@@ -63,8 +63,8 @@ class Embedding:
         Of waves: standard deviation of the frequencies drawn, in cycles a unit of the
         column.
     trained : bool, default=False
-        Of waves: whether frequencies and phases are trained. Frozen ones, as drawn, save
-        a sine for every cosine and half of an embedding's time.
+        Of waves: whether frequencies and phases are trained. Frozen as drawn they save
+        a sine for every cosine, and half of an embedding's time.
     """
 
     kind: str
@@ -166,11 +166,12 @@ class EmbeddingKind:
         Bends to start with.
     features : callable (x, bends) -> Tensor of shape (c, q, b)
         Features of the columns x (c, 1, b), in a form that autograd takes.
-    rise : callable (design, bends, argument, inside) -> list of Call
-        The same in buffers: from the columns, each above ones, (K c, 2, b), to their
-        place among the features, (K c, q, b). ``argument`` has room for their argument.
-    fall : callable (design, gradient, argument, below) -> list of Call, or None
-        From the features' gradient ``below`` (K c, q, b) to that of the bends.
+    rise : callable (design, bends, flow) -> list of Call
+        The same in buffers: from the columns, each above ones, (K c, 2, b), to the
+        features, (K c, q + 1, b), whose last row holds ones and shall go on to.
+    fall : callable (design, bends, room, below, gradient) -> list of Call, or None
+        From the features' gradient ``below`` (K c, q, b) to that of the bends, with
+        room of the same shape.
     flops : float
         Of a feature, in both directions.
     expands : bool, default=True
@@ -180,8 +181,8 @@ class EmbeddingKind:
     name: str
     draw: Callable[..., np.ndarray]
     features: Callable[[Tensor, Tensor], Tensor]
-    rise: Callable[[Tensor, Tensor, Tensor, Tensor], list[Call]]
-    fall: Callable[[Tensor, Tensor, Tensor, Tensor], list[Call]] | None = None
+    rise: Callable[[Tensor, Tensor, Tensor], list[Call]]
+    fall: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], list[Call]] | None = None
     flops: float = 10.0
     expands: bool = True
 
@@ -207,21 +208,26 @@ def _waves(x: Tensor, bends: Tensor) -> Tensor:
     return torch.cos(frequency * x + phase)
 
 
-def _raise_waves(
-    design: Tensor, bends: Tensor, argument: Tensor, inside: Tensor
-) -> list[Call]:
+def _raise_waves(design: Tensor, bends: Tensor, flow: Tensor) -> list[Call]:
+    # A wave without frequency and phase makes the ones, so all stays contiguous. (Two
+    # calls for the argument: as one product it takes half as long again.)
+    waves = bends.new_zeros(*bends.shape[:2], flow.shape[1])
+    frequency, phase = waves[:, 0, :, None], waves[:, 1, :, None]
     return [
-        partial(torch.bmm, bends.mT, design, out=argument),
-        partial(torch.cos, argument, out=inside),
+        partial(waves[..., :-1].copy_, bends),
+        partial(torch.mul, design[:, :1], frequency, out=flow),
+        partial(flow.add_, phase),
+        flow.cos_,
     ]
 
 
 def _lower_waves(
-    design: Tensor, gradient: Tensor, argument: Tensor, below: Tensor
+    design: Tensor, bends: Tensor, room: Tensor, below: Tensor, gradient: Tensor
 ) -> list[Call]:
     return [
-        argument.sin_,
-        partial(below.mul_, argument),
+        partial(torch.bmm, bends.mT, design, out=room),
+        room.sin_,
+        partial(below.mul_, room),
         partial(torch.bmm, design, below.mT, out=gradient),
         gradient.neg_,
     ]
@@ -267,10 +273,9 @@ def _ramps(x: Tensor, bends: Tensor) -> Tensor:
     return ((x - low) * steepness).clamp(floor, ceiling)
 
 
-def _raise_ramps(
-    design: Tensor, bends: Tensor, argument: Tensor, inside: Tensor
-) -> list[Call]:
+def _raise_ramps(design: Tensor, bends: Tensor, flow: Tensor) -> list[Call]:
     low, steepness = bends[:, 0, :, None], bends[:, 1, :, None]
+    inside = flow[:, :-1]
     rise: list[Call] = [
         partial(torch.sub, design[:, :1], low, out=inside),
         partial(inside.mul_, steepness),

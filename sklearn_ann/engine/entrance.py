@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from .network import NetworkStack
 
 
+# Features that are made, and used for the first time, together: half of a second-level
+# cache holds them, and all of a step's would leave it between any two calls.
+CHUNK_NUMBERS = 2**16
+
+
 class Numbers(Protocol):
     """An embedding's numbers for b rows, up and down.
 
@@ -93,21 +98,34 @@ class Expansion:
         bends, grad_bends = (part[0].view(K * c, 2, q) for part in (own, grads))
         maps, grad_maps = (part[1].view(K * c, w, q + 1) for part in (own, grads))
         features = make(K * c, q + 1, b).fill_(1.0)
-        inside, argument = features[:, :q], make(K * c, q, b)
         value, below = (torch.zeros_like(make(K, c * w, b)) for _ in range(2))
         self.value_t, self.below_t = _plain(value), _plain(below)
         self.value, self.below = self.value_t.mT, self.below_t.mT
         numbers, passed = value.view(K * c, w, b), below.view(K * c, w, b)
-        self.up: list[Call] = [
-            *kind.rise(flat, bends, argument, inside),
-            partial(torch.bmm, maps, features, out=numbers),
-        ]
-        self.down: list[Call] = [partial(torch.bmm, passed, features.mT, out=grad_maps)]
-        if embedding.trained:
-            assert kind.fall is not None
-            felt = torch.zeros_like(argument)
-            self.down.append(partial(torch.bmm, maps[..., :q].mT, passed, out=felt))
-            self.down += kind.fall(flat, grad_bends, argument, felt)
+        self.up: list[Call] = []
+        self.down: list[Call] = []
+        together = max(1, min(K * c, CHUNK_NUMBERS // ((q + 1) * b)))
+        room, felt = make(together, q, b), make(together, q, b)
+        for some in torch.arange(K * c).split(together):
+            part = slice(int(some[0]), int(some[-1]) + 1)
+            own_room, own_felt = room[: len(some)], felt[: len(some)]
+            self.up += [
+                *kind.rise(flat[part], bends[part], features[part]),
+                partial(torch.bmm, maps[part], features[part], out=numbers[part]),
+            ]
+            down = partial(
+                torch.bmm, passed[part], features[part].mT, out=grad_maps[part]
+            )
+            self.down.append(down)
+            if embedding.trained:
+                assert kind.fall is not None
+                weights = maps[part, :, :q].mT
+                self.down += [
+                    partial(torch.bmm, weights, passed[part], out=own_felt),
+                    *kind.fall(
+                        flat[part], bends[part], own_room, own_felt, grad_bends[part]
+                    ),
+                ]
 
     def load(self, x: Tensor) -> None:
         """Take the columns out of x (K, b, d + 1), or (b, d + 1) where K = 1."""
