@@ -21,6 +21,7 @@ from .encoding import (
     Target,
     design_table,
     target_table,
+    weighted_quantiles,
     weighted_scaling,
 )
 from .engine.architecture import Architecture, Parameters
@@ -196,10 +197,11 @@ def list_fits(
     x, y, index, weight = train
     intercept = model.loss.start(y[index], weight).numpy()
     given = checked_starts(given, model.architecture)
+    edges = [] if resumed is not None else bin_edges(rows, model)
     fits = []
     for i in range(1 if memory else n_init):
         own_seed = seed if i == 0 else restart_seed(seed, i)
-        start = starting_row(own_seed, init, intercept, model, given, resumed)
+        start = starting_row(own_seed, init, intercept, model, given, resumed, edges)
         fits.append(
             Fit(
                 x,
@@ -262,6 +264,7 @@ def starting_row(
     model: Model,
     given: tuple[list | None, list | None],
     resumed: Parameters | None = None,
+    edges: Sequence[np.ndarray | None] = (),
 ) -> np.ndarray:
     """Draw starting parameters (P,); what the user gave, in user units, replaces them.
 
@@ -277,20 +280,43 @@ def starting_row(
         Coefficients and intercepts by layer.
     resumed : Parameters or None
         Of the fitted network that training goes on from, in place of a drawn start.
+    edges : sequence of ndarray or None
+        Of `bin_edges`.
     """
+    if resumed is not None:
+        return unfold(resumed, *model.folded).pack()
     rng = np.random.default_rng([seed, 0])
-    row = model.architecture.initial_row(rng, init, intercept)
+    row = model.architecture.initial_row(rng, init, intercept, edges)
     coefs, intercepts = given
-    if coefs is None and intercepts is None and resumed is None:
+    if coefs is None and intercepts is None:
         return row
-    targets = model.targets if model.folds_targets else None
-    drawn = resumed or fold(model.architecture.unpack(row), model.inputs, targets)
-    wanted = Parameters(
-        drawn.weights if coefs is None else coefs,
-        drawn.biases if intercepts is None else intercepts,
-        drawn.skip,
+    drawn = fold(model.architecture.unpack(row), *model.folded)
+    wanted = replace(
+        drawn,
+        weights=drawn.weights if coefs is None else coefs,
+        biases=drawn.biases if intercepts is None else intercepts,
     )
-    return unfold(wanted, model.inputs, targets).pack()
+    return unfold(wanted, *model.folded).pack()
+
+
+def bin_edges(rows: Rows, model: Model) -> list[np.ndarray | None]:
+    """Edges of each embedding's bins, (c, bins + 1), in the network's units, if any.
+
+    Weighted quantiles of the rows that are trained on.
+    """
+    found: list[np.ndarray | None] = []
+    for embedding in model.architecture.embeddings:
+        if embedding.kind != "piecewise_linear":
+            found.append(None)
+            continue
+        columns = list(embedding.columns)
+        levels = np.linspace(0.0, 1.0, embedding.size + 1)
+        values = rows.X[rows.index[:, None], columns]
+        edges = weighted_quantiles(values, rows.own_weight, levels)
+        if model.inputs is not None:
+            edges = (edges - model.inputs.mean[columns]) / model.inputs.scale[columns]
+        found.append(edges.T)
+    return found
 
 
 def checked_starts(

@@ -5,7 +5,9 @@ one product, whose value is a pre-activation. So all derivatives in parameters a
 products of sources and derivatives in pre-activations. With s the source of a block,
 and u the pre-activations that it writes, the score of a row is ``s x dl/du``, and its
 Hessian is made of ``s s' x d2l/du du'`` and, where one block lies above the other, of
-the change of its source. Pre-activations are few (units), parameters many (units times
+the change of its source. The map of an embedding is such a layer too, a column at a
+time, and so is a table, whose source is the indicators of its levels. Pre-activations
+are few (units), parameters many (units times
 inputs): automatic differentiation does the former, matrix products the latter, and a
 Hessian costs about as much as the product of the scores with themselves.
 
@@ -14,7 +16,8 @@ Conventions
 ======  =========  ====================================================================
 b, d    -          rows of a chunk, inputs
 m, P    -          raw outputs; parameters of the network
-U       -          pre-activations of all layers, outputs included
+U       -          pre-activations of all layers, outputs included, and below them the
+                   numbers of embeddings and the arguments of trained waves
 theta   (P,)       parameters in the order of `Architecture.block_shapes`
 z       (b, d)     inputs, in the units of `theta`
 raw     (b, m)     outputs before the inverse link
@@ -26,13 +29,15 @@ Everything is float64, on the CPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .engine.architecture import Architecture
+from .engine.embeddings import Embedding, codes_of, features_of, mapped
 
 # The engine's activations write into buffers; these can be differentiated.
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -65,41 +70,114 @@ class Block:
     writes : slice
         These pre-activations, among all U.
     layer : int or None
-        Its number, from 0; None for the linear skip.
+        Its number, from 0; None for the linear skip and the parts of embeddings.
+    source : (str, int, int)
+        What it multiplies: ("columns", 0, 0), ("layer", number below, 0), or of an
+        embedding and one of its columns ("column", "features", "levels") and these two
+        numbers; ("numbers", embedding, 0) for an entry.
+    level : int
+        Pre-activations move with those of lower levels.
+    constant : bool
+        Whether a one stands last among its sources.
+    moves : bool
+        Whether its source depends on parameters.
+    penalised : bool
+        Whether the penalty is on its weights.
     """
 
     place: slice
     shape: tuple[int, int]
     writes: slice
     layer: int | None
+    source: tuple[str, int, int]
+    level: int
+    constant: bool = True
+    moves: bool = False
+    penalised: bool = True
+
+
+Source = tuple[str, int, int]
 
 
 def block_list(architecture: Architecture) -> list[Block]:
-    """Places of all parameter blocks, in the order of storage."""
-    blocks, start, written = [], 0, 0
+    """Places of all parameter blocks that are estimated, in the order of storage.
+
+    Constants of embeddings are left out, and their maps cut, a block a number.
+    """
+    first = n_units(architecture) - sum(architecture.hidden) - architecture.n_outputs
+    blocks = _embedding_blocks(architecture, first)
+    sizes = [shape for part in architecture.embedding_shapes for shape in part]
+    start, written = sum(rows * columns for rows, columns in sizes), first
     n_layers = len(architecture.hidden) + 1
-    for i, (rows, columns) in enumerate(architecture.block_shapes):
+    for i, (rows, columns) in enumerate(architecture.layer_shapes):
         skip = i == n_layers
         if skip:
             written -= columns
+        below: Source = ("columns", 0, 0) if skip or not i else ("layer", i - 1, 0)
         blocks.append(
             Block(
                 slice(start, start + rows * columns),
                 (rows, columns),
                 slice(written, written + columns),
                 None if skip else i,
+                below,
+                n_layers if skip else i,
+                constant=not skip,
+                moves=below[0] == "layer",
             )
         )
         start, written = start + rows * columns, written + columns
     return blocks
 
 
+def n_units(architecture: Architecture) -> int:
+    """U, the pre-activations of a network."""
+    below = sum(_n_waves(e) + e.n_numbers for e in architecture.embeddings)
+    return below + sum(architecture.hidden) + architecture.n_outputs
+
+
+def _n_waves(embedding: Embedding) -> int:
+    return len(embedding.columns) * embedding.size if embedding.trained else 0
+
+
+def _embedding_blocks(architecture: Architecture, first: int) -> list[Block]:
+    """Blocks of the embeddings; ``first`` is the first layer's first pre-activation."""
+    blocks: list[Block] = []
+    start = written = 0
+
+    def put(rows: int, columns: int, writes: int, source: Source, level: int) -> Block:
+        nonlocal start
+        place = slice(start, start + rows * columns)
+        start = place.stop
+        own = slice(writes, writes + columns)
+        return Block(place, (rows, columns), own, None, source, level)
+
+    for i, e in enumerate(architecture.embeddings):
+        q, w, columns = e.size, e.width, range(len(e.columns))
+        numbers = written + _n_waves(e)
+        if e.trained:
+            waves = [put(2, q, written + j * q, ("column", i, j), -3) for j in columns]
+            blocks += [replace(block, penalised=False) for block in waves]
+        elif e.expands:
+            start += 2 * len(columns) * q  # constants
+        for j in columns:
+            at = numbers + j * w
+            if e.expands:
+                own = [put(q + 1, 1, at + k, ("features", i, j), -2) for k in range(w)]
+                blocks += [replace(block, moves=e.trained) for block in own]
+            else:
+                table = put(e.levels[j], w, at, ("levels", i, j), -2)
+                blocks.append(replace(table, constant=False))
+        entry = put(e.n_numbers, architecture.sizes[1], first, ("numbers", i, 0), 0)
+        blocks.append(replace(entry, constant=False, moves=True))
+        written = numbers + e.n_numbers
+    return blocks
+
+
 def chunk_rows(architecture: Architecture) -> int:
     """Rows of a chunk for which no array of a Hessian grows large."""
-    blocks = block_list(architecture)
-    sources = max(block.shape[0] for block in blocks)
-    units = sum(architecture.hidden) + architecture.n_outputs
-    return max(16, CHUNK_NUMBERS // max(sources, units) ** 2)
+    sources = max(block.shape[0] for block in block_list(architecture))
+    return max(16, CHUNK_NUMBERS // max(sources, n_units(architecture)) ** 2)
 
 
 def raw_outputs(architecture: Architecture, theta: Tensor, z: Tensor) -> Tensor:
@@ -112,27 +190,79 @@ def _pass(
     theta: Tensor,
     z: Tensor,
     nudges: Tensor | None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Raw outputs, and the values of the hidden layers.
+) -> tuple[Tensor, dict[Source, Tensor]]:
+    """Raw outputs, and the values of sources by name.
 
     `nudges` (b, U) are added to the pre-activations: derivatives in them are those in
     the pre-activations.
     """
-    blocks = block_list(architecture)
-    values: list[Tensor] = []
-    flow = z
-    for i, block in enumerate(blocks[: len(architecture.hidden) + 1]):
-        table = theta[block.place].view(block.shape)
+    plain = _plain_columns(architecture, z)
+    values: dict[Source, Tensor] = {("columns", 0, 0): plain}
+    share = _embedded(architecture, theta, z, nudges, values)
+    tables = [
+        theta[block.place].view(block.shape)
+        for block in block_list(architecture)
+        if block.source[0] in ("columns", "layer")
+    ]
+    written = n_units(architecture) - sum(architecture.hidden) - architecture.n_outputs
+    flow, last = plain, len(architecture.hidden)
+    for i, table in enumerate(tables[: last + 1]):
         u = torch.addmm(table[-1], flow, table[:-1])
-        if i == len(architecture.hidden) and architecture.linear_skip:
-            u = u + z @ theta[blocks[-1].place].view(blocks[-1].shape)
+        if i == 0 and share is not None:
+            u = u + share
+        if i == last and architecture.linear_skip:
+            u = u + plain @ tables[-1]
         if nudges is not None:
-            u = u + nudges[:, block.writes]
-        if i == len(architecture.hidden):
+            u = u + nudges[:, written : written + u.shape[1]]
+        if i == last:
             return u, values
+        written += u.shape[1]
         flow = ACTIVATION_FUNCTIONS[architecture.activations[i]](u)
-        values.append(flow)
+        values["layer", i, 0] = flow
     raise AssertionError("a network has an output layer")
+
+
+def _plain_columns(architecture: Architecture, z: Tensor) -> Tensor:
+    """Columns that enter the first layer themselves."""
+    if architecture.n_plain == architecture.n_inputs:
+        return z
+    return z[:, list(architecture.plain)]
+
+
+def _embedded(
+    architecture: Architecture,
+    theta: Tensor,
+    z: Tensor,
+    nudges: Tensor | None,
+    values: dict[Source, Tensor],
+) -> Tensor | None:
+    """Add the sources of embeddings; return what they send into the first layer."""
+    share, start, written = None, 0, 0
+    for i, (e, shapes) in enumerate(
+        zip(architecture.embeddings, architecture.embedding_shapes, strict=True)
+    ):
+        parts = []
+        for rows, columns in shapes:
+            parts.append(theta[start : start + rows * columns].view(rows, columns))
+            start += rows * columns
+        stop = written + _n_waves(e)
+        bent = nudges[:, written:stop] if nudges is not None and e.trained else None
+        if e.expands:
+            c, q = len(e.columns), e.size
+            bent = None if bent is None else bent.T.reshape(c, q, -1)
+            features = features_of(e, parts[0], z, bent)
+            for j in range(c):
+                values["features", i, j] = features[j].T
+            numbers = mapped(e, parts[1], features)
+        else:
+            numbers = parts[0][codes_of(e, z)].flatten(1)
+        written = stop + e.n_numbers
+        if nudges is not None:
+            numbers = numbers + nudges[:, stop:written]
+        values["numbers", i, 0] = numbers
+        own = numbers @ parts[-1]
+        share = own if share is None else share + own
+    return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +304,9 @@ def signals(
 
 def _nudged(
     architecture: Architecture, theta: Tensor, z: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor]]:
+) -> tuple[Tensor, Tensor, dict[Source, Tensor]]:
     """Pre-activations to differentiate in, and what comes of them."""
-    units = sum(architecture.hidden) + architecture.n_outputs
+    units = n_units(architecture)
     with torch.enable_grad():
         nudges = torch.zeros((len(z), units), dtype=z.dtype, requires_grad=True)
         return nudges, *_pass(architecture, theta, z, nudges)
@@ -197,12 +327,24 @@ def _felt(
 
 
 def _sources(
-    architecture: Architecture, z: Tensor, values: list[Tensor]
+    architecture: Architecture, z: Tensor, values: dict[Source, Tensor]
 ) -> list[Tensor]:
+    """Return what enters each block, (b, rows of the block)."""
     one = torch.ones((len(z), 1), dtype=z.dtype)
-    inside = (z, *(value.detach() for value in values))
-    sources = [torch.cat([part, one], dim=1) for part in inside]
-    return [*sources, z] if architecture.linear_skip else sources
+    sources = []
+    for block in block_list(architecture):
+        name, i, j = block.source
+        if name == "levels":
+            e = architecture.embeddings[i]
+            codes = z[:, e.columns[j]].long()
+            found = torch.nn.functional.one_hot(codes, e.levels[j]).to(z.dtype)
+        elif name == "column":
+            column = architecture.embeddings[i].columns[j]
+            found = z[:, column : column + 1]
+        else:
+            found = values[block.source].detach()
+        sources.append(torch.cat([found, one], dim=1) if block.constant else found)
+    return sources
 
 
 def mean_score(architecture: Architecture, sent: Signals, weight: Tensor) -> Tensor:
@@ -210,11 +352,11 @@ def mean_score(architecture: Architecture, sent: Signals, weight: Tensor) -> Ten
 
     ``sum_i w_i g_i`` with ``g_i = s_i x delta_i``; `weight` is (b,).
     """
-    parts = [
-        (source.T @ (sent.deltas[:, block.writes] * weight[:, None])).reshape(-1)
-        for block, source in zip(block_list(architecture), sent.sources, strict=True)
-    ]
-    return torch.cat(parts)
+    total = torch.zeros(architecture.n_parameters, dtype=torch.float64)
+    for block, source in zip(block_list(architecture), sent.sources, strict=True):
+        score = source.T @ (sent.deltas[:, block.writes] * weight[:, None])
+        total[block.place] = score.reshape(-1)
+    return total
 
 
 def scores_times(
@@ -274,14 +416,14 @@ class _Tangents:
     ----------
     raw : Tensor of shape (b, m, U)
         Of the raw outputs.
-    values : list of Tensor of shape (b, h, U)
-        Of the hidden layers' values; empty for Gauss and Newton.
+    values : dict of Tensor of shape (b, h, U)
+        Of the sources that move, by name; empty for Gauss and Newton.
     deltas : Tensor of shape (b, U, U) or None
         Of the deltas: the curvature of the network.
     """
 
     raw: Tensor
-    values: list[Tensor]
+    values: dict[Source, Tensor]
     deltas: Tensor | None
 
 
@@ -294,10 +436,11 @@ def _tangents(
 ) -> _Tangents:
     nudges, raw, values = _nudged(architecture, theta, z)
     of_raw = _by_column(raw, nudges)
-    if first_only or not architecture.hidden:
-        return _Tangents(of_raw, [], None)
+    if first_only or architecture.linear:
+        return _Tangents(of_raw, {}, None)
     deltas = _felt(gradient, raw, nudges, create_graph=True)
-    of_values = [_by_column(value, nudges) for value in values]
+    moving = {b.source for b in block_list(architecture) if b.moves}
+    of_values = {name: _by_column(values[name], nudges) for name in moving}
     return _Tangents(of_raw, of_values, _by_column(deltas, nudges))
 
 
@@ -324,7 +467,7 @@ def _assembled(
     architecture: Architecture,
     sources: list[Tensor],
     inner: Tensor,
-    values: list[Tensor],
+    values: dict[Source, Tensor],
     deltas: Tensor | None,
 ) -> Tensor:
     """Hessian (P, P) from the sources and the derivatives in pre-activations."""
@@ -334,10 +477,11 @@ def _assembled(
         part = _products(s, t, inner[:, low.writes, high.writes])
         if values and deltas is not None and _above(low, high):
             # What enters the upper block moves with the lower one's pre-activation.
-            assert high.layer is not None
-            moved = values[high.layer - 1][:, :, low.writes]  # (b, h, low)
-            part[:, :, :-1] += _moved_sources(s, deltas[:, high.writes], moved)
-        part = part.reshape(low.shape[0] * low.shape[1], -1)
+            moved = values[high.source][:, :, low.writes]  # (b, h, low)
+            part[:, :, : moved.shape[1]] += _moved_sources(
+                s, deltas[:, high.writes], moved
+            )
+        part = part.reshape(prod(low.shape), prod(high.shape))
         total[low.place, high.place] = part
         total[high.place, low.place] = part.T
     return total
@@ -353,7 +497,7 @@ def _pairs(
 
 
 def _above(low: Block, high: Block) -> bool:
-    return low.layer is not None and high.layer is not None and low.layer < high.layer
+    return high.moves and low.level < high.level
 
 
 def _products(s: Tensor, t: Tensor, inner: Tensor) -> Tensor:

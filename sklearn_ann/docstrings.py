@@ -85,6 +85,12 @@ standardize : bool, default=True
     centred without becoming dense. Weights are shown in the user's units all the same.
 linear_skip : bool, default=False
     Whether inputs also reach the output directly, as a regression beside the network.
+numeric_embedding : {'periodic', 'piecewise_linear'} or None, default=None
+    What every column of (dense) X becomes before it enters the first layer, beside the
+    column itself: three numbers, by weights of its own. 'periodic' makes them of 16
+    waves of frequencies drawn once (standard deviation .1 in cycles a unit),
+    'piecewise_linear' of the column's position in 16 bins of equal weight, so that
+    steps and bends are easy to learn. Weights then stay in units of the network.
 init : str, default='auto'
     'glorot', 'he' or 'lecun' with '_uniform' or '_normal', or 'orthogonal'; 'auto'
     fits the activation.
@@ -112,7 +118,8 @@ intercepts_ : list of ndarray of shape (fan_out,)
 skip_coef_ : ndarray of shape (n_features, n_raw_outputs)
     Weights of the linear skip, if any.
 coefs_scale_ : {'user', 'network'}
-    'network' where several quantiles keep the targets' units outside.
+    'network' where several quantiles keep the targets' units outside, or a
+    `numeric_embedding` those of the inputs.
 loss_, best_loss_ : float
     Training loss with its penalty in the last epoch, and the lowest (None with early
     stopping).
@@ -147,7 +154,7 @@ fit_seconds_ : float
 REFERENCES = """\
 Rumelhart, Hinton and Williams (1986), doi:10.1038/323533a0; Kingma and Ba (2015),
 arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101; Liu and Nocedal (1989),
-doi:10.1007/BF01589116."""
+doi:10.1007/BF01589116; Gorishniy, Rubachev and Babenko (2022), arXiv:2203.05556."""
 
 REGRESSOR = """Neural network for numbers: linear regression, and what lies beyond it.
 

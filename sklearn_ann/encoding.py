@@ -84,6 +84,34 @@ def weighted_scaling(
     return Scaling(mean, np.where(constant | (scale == 0.0), 1.0, scale))
 
 
+def weighted_quantiles(
+    values: np.ndarray, weight: np.ndarray | None, levels: np.ndarray
+) -> np.ndarray:
+    """Weighted quantiles of each column by the inverted distribution function.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, columns)
+    weight : ndarray of shape (n,) or None
+    levels : ndarray of shape (q,), between 0 and 1
+
+    Returns
+    -------
+    ndarray of shape (q, columns), float64
+        The least value up to which a share of at least the level lies. A row of weight
+        2 counts like the row twice, whatever rounding does to the shares.
+    """
+    weight = np.ones(len(values)) if weight is None else weight
+    found = np.empty((len(levels), values.shape[1]))
+    for j, column in enumerate(values.T):
+        order = np.argsort(column, kind="stable")
+        below = np.cumsum(weight[order])
+        # Less by more than rounding, so that a level that is met exactly counts as met.
+        wanted = levels * below[-1] * (1.0 - 1e-12)
+        found[:, j] = column[order[np.searchsorted(below, wanted)]]
+    return found
+
+
 def _weighted_parts(
     table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray | sp.csr_array, np.ndarray]]:

@@ -58,6 +58,7 @@ from .members import train_members
 from .model import Model
 from .parameters import (
     Plan,
+    check_dense,
     make_architecture,
     make_plan,
 )
@@ -283,6 +284,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         return Memory(draw_seed(self.random_state), None)
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        check_dense(self, X)
         X, y = validate_data(
             self,
             as_numpy(X),
@@ -369,6 +371,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
     def _checked_X(self, X: Any) -> Any:
         if "_model" not in vars(self):  # a look costs less than check_is_fitted
             check_is_fitted(self)
+        check_dense(self, X)
         X = validate_data(
             self,
             as_numpy(X),
@@ -380,7 +383,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.numeric_embedding is None
         return tags
 
 

@@ -86,7 +86,8 @@ class FittedNetworkMixin:
         """Units of `coefs_`: "user", or "network" where the targets' do not fold in."""
         check_is_fitted(self)
         self._parameters  # noqa: B018 - raises for an ensemble
-        return "user" if self._model.folds_targets else "network"
+        folds = self._model.folds_targets and self._model.folds_inputs
+        return "user" if folds else "network"
 
     @property
     def coef_(self) -> np.ndarray:

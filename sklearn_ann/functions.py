@@ -69,7 +69,7 @@ class NetworkFunction:
                 for each in models
             ),
             first.loss,
-            None,
+            None if first.folds_inputs else first.inputs,
             None if first.folds_targets else first.targets,
             reading.target_transformer,
             target,

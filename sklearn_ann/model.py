@@ -19,7 +19,7 @@ from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
 from .encoding import Scaling
-from .engine.architecture import Architecture, Parameters, forward
+from .engine.architecture import Architecture, Parameters, entering, forward
 from .engine.device import threads, threads_for
 from .engine.losses import Loss
 
@@ -59,11 +59,26 @@ class Model:
         """
         return self.targets is None or self.loss.inverse_link is torch.clone
 
+    @property
+    def folds_inputs(self) -> bool:
+        """Whether the first layer can carry the inputs' units: without embeddings.
+
+        A wave or a ramp has units of its own, so with one X is scaled to be predicted.
+        """
+        return self.inputs is None or not self.architecture.embeddings
+
+    @property
+    def folded(self) -> tuple[Scaling | None, Scaling | None]:
+        """Units of inputs and targets that the parameters carry."""
+        return (
+            self.inputs if self.folds_inputs else None,
+            self.targets if self.folds_targets else None,
+        )
+
     def fitted(self, row: np.ndarray) -> Model:
         """Return the model with the parameters (P,) of the trained network."""
         trained = self.architecture.unpack(row.astype(np.float64))
-        targets = self.targets if self.folds_targets else None
-        return replace(self, parameters=fold(trained, self.inputs, targets))
+        return replace(self, parameters=fold(trained, *self.folded))
 
     def raw(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
         """Raw outputs (n, m), float64: on the user's scale, before the inverse link."""
@@ -96,7 +111,7 @@ class Model:
 
     @property
     def _widest(self) -> int:
-        return max(self.architecture.sizes)
+        return self.architecture.widest
 
     def _chunks(self, X: np.ndarray | sp.csr_array) -> Iterator[slice]:
         n, step = X.shape[0], max(16, CHUNK_NUMBERS // self._widest)
@@ -109,22 +124,33 @@ class Model:
             entered = torch.from_numpy(np.asarray(X @ first))
             skipped = None if skip is None else torch.from_numpy(np.asarray(X @ skip))
         else:
-            x = _tensor(X)
+            x = entering(self.architecture, parameters, self._scaled(X))
             entered = x @ torch.from_numpy(first)
-            skipped = None if skip is None else x @ torch.from_numpy(skip)
+            plain = x[:, : self.architecture.n_plain]
+            skipped = None if skip is None else plain @ torch.from_numpy(skip)
         return forward(self.architecture, parameters, entered, skipped)
+
+    def _scaled(self, X: np.ndarray) -> Tensor:
+        """Rows in the units of the parameters, (n, d), float64."""
+        if self.folds_inputs:
+            return _tensor(X)
+        assert self.inputs is not None
+        return torch.from_numpy((X - self.inputs.mean) / self.inputs.scale)
 
 
 def _writable(parameters: Parameters) -> Parameters:
     """Copy parameters that PyTorch would warn of: joblib maps large ones read-only."""
     weights, biases, skip = parameters.weights, parameters.biases, parameters.skip
     arrays = [*weights, *biases] if skip is None else [*weights, *biases, skip]
+    arrays += [block for own in parameters.embeddings for block in own]
     if all(array.flags.writeable for array in arrays):
         return parameters
-    return Parameters(
-        [np.array(weight) for weight in weights],
-        [np.array(bias) for bias in biases],
-        None if skip is None else np.array(skip),
+    return replace(
+        parameters,
+        weights=[np.array(weight) for weight in weights],
+        biases=[np.array(bias) for bias in biases],
+        skip=None if skip is None else np.array(skip),
+        embeddings=tuple(tuple(map(np.array, own)) for own in parameters.embeddings),
     )
 
 
@@ -188,8 +214,10 @@ def fold(
 
     (x - mean) / scale W + b = x (W / scale) + (b - mean / scale W), and the same for
     the skip, whose constant joins the last intercept; the targets' scale multiplies the
-    last layer, and their mean is added to its intercept.
+    last layer, and their mean is added to its intercept. The inputs' units cannot be
+    folded through an embedding.
     """
+    assert inputs is None or not parameters.embeddings, "embeddings keep their units"
     weights, biases = list(parameters.weights), list(parameters.biases)
     skip = parameters.skip
     if inputs is not None:
@@ -203,13 +231,14 @@ def fold(
         weights[-1] = weights[-1] * targets.scale
         biases[-1] = biases[-1] * targets.scale + targets.mean
         skip = None if skip is None else skip * targets.scale
-    return Parameters(weights, biases, skip)
+    return replace(parameters, weights=weights, biases=biases, skip=skip)
 
 
 def unfold(
     parameters: Parameters, inputs: Scaling | None, targets: Scaling | None
 ) -> Parameters:
     """Undo `fold`: from the user's units to the network's."""
+    assert inputs is None or not parameters.embeddings, "embeddings keep their units"
     weights, biases = list(parameters.weights), list(parameters.biases)
     skip = parameters.skip
     if targets is not None:
@@ -222,15 +251,18 @@ def unfold(
         if skip is not None:
             skip = skip * inputs.scale[:, None]
             biases[-1] = biases[-1] + (inputs.mean / inputs.scale) @ skip
-    return Parameters(weights, biases, skip)
+    return replace(parameters, weights=weights, biases=biases, skip=skip)
 
 
 def collapsed(model: Model) -> tuple[np.ndarray, np.ndarray] | None:
     """Coefficients (d, m) and intercepts (m,) of the raw output, in the user's units.
 
     None where a hidden layer is not linear: only a product of matrices is a matrix.
+    Nor is an embedding linear.
     """
-    if any(name != "identity" for name in model.architecture.activations):
+    if model.architecture.embeddings or any(
+        name != "identity" for name in model.architecture.activations
+    ):
         return None
     if not model.folds_targets:
         return None

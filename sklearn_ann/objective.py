@@ -134,7 +134,8 @@ def make_problem(
     )
     targets = model.targets
     folded = targets if model.folds_targets else None
-    theta = unfold(model.parameters, inputs, folded).pack()
+    own_inputs = None if model.architecture.embeddings else inputs
+    theta = unfold(model.parameters, own_inputs, folded).pack()
     if targets is not None:
         y = (y - targets.mean) / targets.scale
     decay = _decays(model.architecture, reading.penalty.decay(weight.sum()), penalised)
@@ -161,16 +162,18 @@ def _decays(
     found = np.zeros(architecture.n_parameters)
     for block in block_list(architecture):
         table = np.zeros(block.shape)
-        weights = table if block.layer is None else table[:-1]
-        weights[:] = decay
-        if not block.layer:  # the first layer and the skip: weights of the inputs
-            weights *= penalised[:, None] ** 2
+        weights = table[:-1] if block.constant else table
+        weights[:] = decay if block.penalised else 0.0
+        if block.source[0] == "columns":  # the first layer and the skip
+            weights *= penalised[list(architecture.plain), None] ** 2
         found[block.place] = table.ravel()
     return found
 
 
 def _free(architecture: Architecture, has_intercept: bool) -> np.ndarray:
-    free = np.ones(architecture.n_parameters, dtype=bool)
+    free = np.zeros(architecture.n_parameters, dtype=bool)
+    for block in block_list(architecture):  # without the constants of embeddings
+        free[block.place] = True
     if not has_intercept:  # a linear model: one block, its intercepts last
         free[-architecture.n_outputs :] = False
     return free

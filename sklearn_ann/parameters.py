@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 # Parameter constraints are what scikit-learn checks estimators with; it offers no
@@ -17,6 +19,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from .encoding import Target
 from .engine.architecture import Architecture
 from .engine.device import DTYPES, resolve_device, resolve_dtype, stored_dtype
+from .engine.embeddings import Embedding
 from .engine.fit import Settings
 from .engine.layers import ACTIVATIONS, INITIALIZERS
 from .engine.optimizers import SCHEDULES, SOLVERS, SolverOptions
@@ -30,6 +33,12 @@ REGRESSION_LOSSES = (
     "gamma",
 )
 DEFAULT_ALPHA = 1e-4
+# Numbers made of each column, and waves or bins that they are made of: with the column
+# itself four, as in RealMLP (Holzmueller, Grinsztajn and Steinwart 2024).
+NUMERIC_EMBEDDINGS = {
+    kind: partial(Embedding, kind, width=3, size=16)
+    for kind in ("periodic", "piecewise_linear")
+}
 DEFAULT_BATCH = 200
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -65,6 +74,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_fun": [_COUNT],
     "standardize": ["boolean"],
     "linear_skip": ["boolean"],
+    "numeric_embedding": [StrOptions(set(NUMERIC_EMBEDDINGS)), None],
     "dropout": [_SHARE],
     "max_grad_norm": [_POSITIVE, None],
     "init": [StrOptions({"auto", *INITIALIZERS})],
@@ -149,7 +159,34 @@ def make_architecture(
     # Without hidden layer the layer itself is the linear skip.
     skip = bool(estimator.linear_skip and hidden)
     n_outputs = target.loss.n_raw(n_columns)
-    return Architecture(n_inputs, hidden, n_outputs, activations, skip)
+    embeddings = numeric_embeddings(estimator, tuple(range(n_inputs)))
+    return Architecture(n_inputs, hidden, n_outputs, activations, skip, embeddings)
+
+
+def numeric_embeddings(
+    estimator: Any, columns: tuple[int, ...]
+) -> tuple[Embedding, ...]:
+    """Embed columns of numbers as numeric_embedding asks."""
+    kind = estimator.numeric_embedding
+    if kind is None or not columns:
+        return ()
+    return (NUMERIC_EMBEDDINGS[kind](columns),)
+
+
+def check_dense(estimator: Any, X: Any) -> None:
+    """Refuse sparse X where its columns are to be embedded.
+
+    Raises
+    ------
+    ValueError
+        When X is sparse and numeric_embedding is not None.
+    """
+    if estimator.numeric_embedding is not None and sp.issparse(X):
+        raise ValueError(
+            f"numeric_embedding={estimator.numeric_embedding!r} makes several numbers "
+            "of every entry, the zeros included, so it expects dense X; got sparse "
+            "data. Use X.toarray() if that fits into memory, or numeric_embedding=None."
+        )
 
 
 def resolve_solver(estimator: Any, *, incremental: bool = False) -> str:
@@ -212,6 +249,12 @@ def make_plan(
 
 
 def _check_together(estimator: Any, solver: str) -> None:
+    if estimator.dtype == "bfloat16" and estimator.numeric_embedding is not None:
+        raise ValueError(
+            "dtype='bfloat16' keeps three digits, too few for the waves and bins of "
+            f"numeric_embedding={estimator.numeric_embedding!r}. Use dtype='float32' "
+            "or 'auto', or numeric_embedding=None."
+        )
     if solver != "lbfgs":
         return
     if estimator.dtype == "bfloat16":

@@ -116,7 +116,7 @@ class Reading:
     @property
     def is_linear(self) -> bool:
         """Whether it is one network without hidden layer."""
-        return self.kind == "network" and not self.model.architecture.hidden
+        return self.kind == "network" and self.model.architecture.linear
 
     @property
     def is_mean(self) -> bool:
@@ -441,6 +441,9 @@ def input_units(
     """
     if model.inputs is not None:
         return model.inputs, np.ones(len(model.inputs.scale))
+    if model.architecture.embeddings:  # edges and frequencies are in units of their own
+        ones = np.ones(model.architecture.n_inputs)
+        return Scaling(0.0 * ones, ones), ones
     found = scaling()
     if not centred:
         found = Scaling(np.zeros_like(found.mean), found.scale)

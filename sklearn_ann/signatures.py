@@ -55,6 +55,7 @@ class RegressorParameters:
         dropout=0.0,
         standardize=True,
         linear_skip=False,
+        numeric_embedding=None,
         init="auto",
         n_init=1,
         n_estimators=1,
@@ -93,6 +94,7 @@ class RegressorParameters:
         self.dropout = dropout
         self.standardize = standardize
         self.linear_skip = linear_skip
+        self.numeric_embedding = numeric_embedding
         self.init = init
         self.n_init = n_init
         self.n_estimators = n_estimators
@@ -143,6 +145,7 @@ class ClassifierParameters:
         dropout=0.0,
         standardize=True,
         linear_skip=False,
+        numeric_embedding=None,
         init="auto",
         n_init=1,
         n_estimators=1,
@@ -180,6 +183,7 @@ class ClassifierParameters:
         self.dropout = dropout
         self.standardize = standardize
         self.linear_skip = linear_skip
+        self.numeric_embedding = numeric_embedding
         self.init = init
         self.n_init = n_init
         self.n_estimators = n_estimators

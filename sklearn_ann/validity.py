@@ -131,8 +131,8 @@ def check_minimum(reading: Reading, best: Optimum) -> None:
     n, k = best.problem.n, best.bread.rank
     if n <= per_equation(best):
         raise Invalid(f"{k} parameters leave no degrees of freedom in {n} rows")
-    hidden = reading.model.architecture.hidden
-    if hidden and n < ROWS_PER_PARAMETER * k:
+    curved = not reading.model.architecture.linear
+    if curved and n < ROWS_PER_PARAMETER * k:
         raise Invalid(
             f"{n:,} rows are fewer than {ROWS_PER_PARAMETER} for each of the network's "
             f"{k} parameters",
@@ -152,7 +152,7 @@ def _tighter(reading: Reading) -> str:
 def per_equation(best: Optimum) -> float:
     """Parameters to correct for: of one equation where outputs share none."""
     architecture, k = best.problem.architecture, best.bread.rank
-    if architecture.hidden or not best.problem.loss.diagonal:
+    if not architecture.linear or not best.problem.loss.diagonal:
         return k
     return k / architecture.n_outputs
 

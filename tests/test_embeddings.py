@@ -13,6 +13,13 @@ from test_gradients import ORACLES, ROUNDING
 from test_losses import CASES
 from test_stack_equivalence import assert_same
 
+from sklearn_ann.derivatives import (
+    mean_score,
+    raw_outputs,
+    scores_times,
+    signals,
+    summed_hessian,
+)
 from sklearn_ann.engine.architecture import Architecture, entering, forward
 from sklearn_ann.engine.embeddings import EMBEDDINGS, Embedding, ramps_between
 from sklearn_ann.engine.feeder import Dropout, Feeder
@@ -438,3 +445,52 @@ def test_the_row_of_layers_is_drawn_as_without_embeddings():
     )
     np.testing.assert_array_equal(a, b)
     assert plain.sizes == (D, 5, 1) and plain.n_parameters == 6 * 5 + 6 + D
+
+
+# ------------------------------------------------- derivatives for standard errors
+
+
+@each_set
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_scores_and_hessians_are_autograds(name, depth):
+    """In all that is estimated; constants have neither scores nor curvature."""
+    architecture, (row,), (X,) = networks(name, 1, depth, depth == 1)
+    theta, z = torch.from_numpy(row), torch.from_numpy(X)
+    rng = np.random.default_rng(5)
+    y, weight = (torch.from_numpy(rng.uniform(size=s)) for s in ((11, 2), 11))
+
+    def total(theta):
+        return weight @ SQUARES.values(raw_by_hand(architecture, theta, z), y)
+
+    def gradient(raw):
+        return raw - y
+
+    def curvature(raw):
+        return torch.eye(2, dtype=torch.float64).expand(11, 2, 2)
+
+    torch.testing.assert_close(
+        raw_outputs(architecture, theta, z), raw_by_hand(architecture, theta, z)
+    )
+    sent = signals(architecture, theta, z, gradient)
+    (slope,) = torch.autograd.grad(total(theta.requires_grad_()), theta)
+    torch.testing.assert_close(mean_score(architecture, sent, weight), slope)
+    along = torch.from_numpy(rng.normal(size=(len(row), 3)))
+    moved = scores_times(architecture, sent, along)
+    torch.testing.assert_close(weight @ moved, slope @ along)
+    hessian = torch.autograd.functional.hessian(total, theta.detach())
+    found = summed_hessian(architecture, theta.detach(), z, gradient, curvature, weight)
+    torch.testing.assert_close(found, hessian, rtol=1e-9, atol=1e-9)
+
+
+@each_set
+def test_derivatives_in_inputs_are_autograds(name):
+    architecture, (row,), (X,) = networks(name, 1, 1, True)
+    theta, z = torch.from_numpy(row), torch.from_numpy(X).requires_grad_()
+    found, expected = (
+        torch.autograd.grad(
+            function(architecture, theta, z)[:, 0].sum() + 0.0 * z.sum(), z
+        )[0]
+        for function in (raw_outputs, raw_by_hand)
+    )
+    torch.testing.assert_close(found, expected)
+    assert (found == 0).all() == (name == "nothing plain")  # a level has no slope

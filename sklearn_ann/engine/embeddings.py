@@ -164,8 +164,9 @@ class EmbeddingKind:
     name : str
     draw : callable (embedding, rng, edges) -> ndarray of shape (c, 2, q)
         Bends to start with.
-    features : callable (x, bends) -> Tensor of shape (c, q, b)
-        Features of the columns x (c, 1, b), in a form that autograd takes.
+    features : callable (x, first, second) -> Tensor of shape (c, q, b)
+        Features of the columns x (c, 1, b), in a form that autograd takes, from the two
+        rows of the bends (c, q, 1).
     rise : callable (design, bends, flow) -> list of Call
         The same in buffers: from the columns, each above ones, (K c, 2, b), to the
         features, (K c, q + 1, b), whose last row holds ones and shall go on to.
@@ -180,7 +181,7 @@ class EmbeddingKind:
 
     name: str
     draw: Callable[..., np.ndarray]
-    features: Callable[[Tensor, Tensor], Tensor]
+    features: Callable[[Tensor, Tensor, Tensor], Tensor]
     rise: Callable[[Tensor, Tensor, Tensor], list[Call]]
     fall: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], list[Call]] | None = None
     flops: float = 10.0
@@ -203,8 +204,7 @@ def _draw_waves(
     return np.stack([frequency, rng.uniform(-np.pi, np.pi, shape)], axis=1)
 
 
-def _waves(x: Tensor, bends: Tensor) -> Tensor:
-    frequency, phase = bends[:, 0, :, None], bends[:, 1, :, None]
+def _waves(x: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
     return torch.cos(frequency * x + phase)
 
 
@@ -265,11 +265,9 @@ def ramps_between(edges: np.ndarray) -> np.ndarray:
     return ramps
 
 
-def _ramps(x: Tensor, bends: Tensor) -> Tensor:
-    low, steepness = bends[:, 0, :, None], bends[:, 1, :, None]
-    q = bends.shape[2]
+def _ramps(x: Tensor, low: Tensor, steepness: Tensor) -> Tensor:
     floor, ceiling = torch.zeros_like(low[:1]), torch.ones_like(low[:1])
-    floor[:, 0], ceiling[:, q - 1] = -torch.inf, torch.inf
+    floor[:, 0], ceiling[:, -1] = -torch.inf, torch.inf
     return ((x - low) * steepness).clamp(floor, ceiling)
 
 
@@ -310,18 +308,32 @@ EMBEDDINGS: dict[str, EmbeddingKind] = {
 # --------------------------------------------------------------- for a single network
 
 
-def features_of(embedding: Embedding, bends: Tensor, x: Tensor) -> Tensor:
-    """Features of its columns, (c, q + 1, b), the last one being one.
+def features_of(
+    embedding: Embedding, bends: Tensor, x: Tensor, nudges: Tensor | None = None
+) -> Tensor:
+    """Features of its columns, (c, q, b).
 
     Parameters
     ----------
     bends : Tensor of shape (2c, q)
     x : Tensor of shape (b, d)
+    nudges : Tensor of shape (c, q, b), default=None
+        Added to the argument of trained ones: derivatives in them are those in it.
     """
     columns = x[:, list(embedding.columns)].T[:, None]  # (c, 1, b)
-    bends = bends.reshape(len(embedding.columns), 2, embedding.size)
-    found = EMBEDDINGS[embedding.kind].features(columns, bends)
-    return torch.cat([found, torch.ones_like(found[:, :1])], dim=1)
+    if not embedding.trained:
+        bends = bends.detach()
+    pairs = bends.reshape(len(embedding.columns), 2, embedding.size, 1)
+    first, second = pairs[:, 0], pairs[:, 1]
+    second = second if nudges is None else second + nudges
+    return EMBEDDINGS[embedding.kind].features(columns, first, second)
+
+
+def mapped(embedding: Embedding, maps: Tensor, features: Tensor) -> Tensor:
+    """Numbers (b, c w) that its map (cw, q + 1) makes of features (c, q, b)."""
+    maps = maps.reshape(len(embedding.columns), embedding.width, -1)
+    found = torch.baddbmm(maps[..., -1:], maps[..., :-1], features)
+    return found.flatten(0, 1).T
 
 
 def codes_of(embedding: Embedding, x: Tensor) -> Tensor:
@@ -341,6 +353,4 @@ def numbers_of(embedding: Embedding, own: Sequence[Tensor], x: Tensor) -> Tensor
     """
     if not embedding.expands:
         return own[0][codes_of(embedding, x)].flatten(1)
-    features = features_of(embedding, own[0], x)
-    maps = own[1].view(len(embedding.columns), embedding.width, -1)
-    return torch.bmm(maps, features).flatten(0, 1).T
+    return mapped(embedding, own[1], features_of(embedding, own[0], x))

@@ -206,7 +206,7 @@ class EmbeddedPass(Pass):
         delta, product = self._lowest, self._product
         falls = []
         for numbers, (entry, grad) in zip(self._numbers, self._entries, strict=True):
-            fall = [partial(product, numbers.value_t, delta, out=grad)]
+            fall: list[Call] = [partial(product, numbers.value_t, delta, out=grad)]
             if numbers.straight:
                 fall.append(partial(product, delta, entry.mT, out=numbers.below))
             else:
