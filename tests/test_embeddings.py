@@ -21,7 +21,12 @@ from sklearn_ann.derivatives import (
     summed_hessian,
 )
 from sklearn_ann.engine.architecture import Architecture, entering, forward
-from sklearn_ann.engine.embeddings import EMBEDDINGS, Embedding, ramps_between
+from sklearn_ann.engine.embeddings import (
+    EMBEDDINGS,
+    Embedding,
+    features_of,
+    ramps_between,
+)
 from sklearn_ann.engine.feeder import Dropout, Feeder
 from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import make_loss
@@ -385,6 +390,18 @@ def test_tied_edges_make_dead_bins():
     np.testing.assert_array_equal(z[:, 1:4], 0.0)
     np.testing.assert_array_equal(z[:, 0], [-2.0, 0.5, 1.0, 1.0])
     np.testing.assert_array_equal(z[:, -1], [0.0, 0.0, 0.5, 3.0])
+
+
+def test_on_an_edge_a_slope_is_the_mean_of_two():
+    low, steepness = ramps_between(np.array([0.0, 1.0, 3.0, 4.0]))
+    bends = torch.from_numpy(np.stack([low, steepness]))
+    x = torch.tensor([[-1.0], [0.0], [1.0], [2.0], [3.0], [4.0]]).double()
+    ramps = Embedding("piecewise_linear", (0,), 1, 3)
+    features = features_of(ramps, bends, x.requires_grad_())
+    (slope,) = torch.autograd.grad(features.sum(), x)
+    np.testing.assert_allclose(slope[:, 0], [1.0, 1.0, 0.75, 0.5, 0.75, 1.0])
+    by_hand = ramps_by_hand(x[:, 0].detach(), *bends)
+    torch.testing.assert_close(features[0].T.detach(), by_hand)
 
 
 @pytest.mark.parametrize("q", [1, 2, 5])

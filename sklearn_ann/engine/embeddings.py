@@ -41,6 +41,8 @@ from torch import Tensor
 Call = Callable[[], object]
 # Bins narrower than this share of their edges' size are ties, up to float32's rounding.
 NARROWEST_BIN = 4.0 * float(np.finfo(np.float32).eps)
+# Rounding between an edge and a row that stands on it, in widths of the bin.
+ON_AN_EDGE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,23 @@ def ramps_between(edges: np.ndarray) -> np.ndarray:
 def _ramps(x: Tensor, low: Tensor, steepness: Tensor) -> Tensor:
     floor, ceiling = torch.zeros_like(low[:1]), torch.ones_like(low[:1])
     floor[:, 0], ceiling[:, -1] = -torch.inf, torch.inf
-    return ((x - low) * steepness).clamp(floor, ceiling)
+    z = (x - low) * steepness
+    found = z.clamp(floor, ceiling)
+    return found + _sloping(z, floor, ceiling) if z.requires_grad else found
+
+
+def _sloping(z: Tensor, floor: Tensor, ceiling: Tensor) -> Tensor:
+    """Zero, with the slopes of ramps less those that clamp gives them.
+
+    Edges are quantiles, so rows do stand on them, where two slopes meet; the mean of
+    both is taken. Autograd's clamp would take their sum.
+    """
+    edge = z.detach().round()
+    z = z + torch.where((z - edge).abs() < ON_AN_EDGE, edge - z, 0.0).detach()
+    rising = torch.where(floor == 0.0, z.abs(), z)
+    falling = torch.where(ceiling == 1.0, (z - 1.0).abs(), 1.0 - z)
+    own = 0.5 * (rising - falling) - z.clamp(floor, ceiling)
+    return own - own.detach()
 
 
 def _raise_ramps(design: Tensor, bends: Tensor, flow: Tensor) -> list[Call]:
