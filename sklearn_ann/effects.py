@@ -356,6 +356,8 @@ def _model_words(reading: Reading) -> str:
     layers = "layer" if len(architecture.hidden) == 1 else "layers"
     hidden = f"hidden {layers} of {units}" if units else "no hidden layer"
     words = f"{type(reading.core).__name__}, {loss}, {hidden}"
+    for kind in dict.fromkeys(e.kind for e in architecture.embeddings):
+        words += f", {kind.replace('_', ' ')} embedding"
     if reading.kind == "ensemble":
         words += f", {len(reading.model.models)} members"
     return words

@@ -24,6 +24,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits
 from sklearn_ann.engine import device as device_module
 from sklearn_ann.engine import training
+from sklearn_ann.engine.embeddings import Embedding
 from sklearn_ann.engine.graphs import StepGraphs
 from sklearn_ann.engine.losses import make_loss
 from sklearn_ann.engine.optimizers import SolverOptions
@@ -114,6 +115,58 @@ def test_as_on_the_cpu(cuda, how, stack):
     on_cuda = train(problem, fits, solver, **options)
     assert_same(on_cuda, problem.train(fits, solver, **options))
     assert all(outcome.note is None for outcome in on_cuda)
+
+
+EMBEDDINGS = (
+    Embedding("lookup", (1,), 2, levels=(3,)),
+    Embedding("periodic", (2, 0), 2, 4, trained=True),
+    Embedding("piecewise_linear", (2,), 1, 3),
+)
+
+
+def embedded():
+    """Columns 0 and 2, which do not stand side by side, are numbers; 1 is a code."""
+    problem = regression(N, hidden=(7, 5), linear_skip=True)
+    problem.X[:, 1] = np.digitize(problem.X[:, 1], (-0.5, 0.5))
+    return replace(
+        problem, architecture=replace(problem.architecture, embeddings=EMBEDDINGS)
+    )
+
+
+def start_with_edges(problem, seed):
+    edges = (None, None, np.array([[-1.0, 0.0, 0.0, 1.0]]))
+    rng = np.random.default_rng(seed)
+    return problem.architecture.initial_row(rng, "auto", np.zeros(1), edges)
+
+
+@each_stack
+@pytest.mark.parametrize("how", SOLVERS)
+def test_embeddings(cuda, how, stack):
+    problem, (solver, options) = embedded(), SOLVERS[how]
+    starts = iter(start_with_edges(problem, seed) for seed in range(9))
+    problem = WithStarts(problem, starts)
+    fits = STACKS[stack](problem)
+    if solver == "lbfgs":
+        for fit in fits:
+            fit.settings = replace(
+                fit.settings, l1_ratio=0.0, dropout=0.0, batch_size=None, max_iter=8
+            )
+    on_cuda = train(problem, fits, solver, **options)
+    assert_same(on_cuda, problem.train(fits, solver, **options))
+    assert all(outcome.note is None for outcome in on_cuda)
+
+
+class WithStarts:
+    """A problem whose fits begin at given parameters."""
+
+    def __init__(self, problem, starts):
+        self._problem, self._starts = problem, starts
+
+    def fit(self, *given, **asked):
+        return self._problem.fit(*given, start=next(self._starts), **asked)
+
+    def __getattr__(self, name):
+        return getattr(self._problem, name)
 
 
 @each_stack
@@ -283,6 +336,9 @@ def test_nothing_waits_for_the_device(pretend_cuda, monkeypatch):
         for solver in ("sgd", "adamw"):
             for dtype in (torch.float64, torch.float32, torch.bfloat16):
                 train(problem, stack(problem), solver, dtype, schedule="cosine")
+            starts = iter(start_with_edges(embedded(), seed) for seed in range(9))
+            fits = stack(WithStarts(embedded(), starts))
+            train(embedded(), fits, solver, schedule="cosine")
     assert len(epochs) > 48 and min(epochs) > 5
     assert not waits
     assert not made
@@ -480,6 +536,8 @@ Y = X[:, 0] + np.sin(2 * X[:, 1]) + 0.1 * rng.normal(size=150)
         {"hidden_layer_sizes": (), "batch_size": "full"},
         {"loss": "quantile", "quantile": [0.1, 0.9]},
         {"warm_start": True},
+        {"numeric_embedding": "periodic"},
+        {"numeric_embedding": "piecewise_linear"},
     ],
     ids=str,
 )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from .device import sent
 from .embeddings import EMBEDDINGS, Call, Embedding
 from .passes import HiddenBuffers, Pass, Rise
 from .rows import SparseBatch
@@ -65,7 +66,7 @@ class Columns:
         self._first, self._n = columns[0], len(columns)
         self._index: Tensor | None = None
         if tuple(columns) != tuple(range(self._first, self._first + self._n)):
-            self._index = torch.tensor(columns, device=like.device)
+            self._index = sent(torch.tensor(columns), like.device)
             self._room = _plain(like.new_empty(K, b, self._n))
 
     def of(self, x: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class Lookup:
         self._columns = Columns(embedding.columns, table, K, b)
         first = torch.from_numpy(embedding.offsets).view(1, 1, c)
         later = n_levels * torch.arange(K).view(K, 1, 1)
-        self._offsets = (first + later).to(table.device)
+        self._offsets = sent(first + later, table.device)
         self._codes = torch.zeros((K, b, c), dtype=torch.int64, device=table.device)
         value, below = (table.new_zeros(K, b, c * w) for _ in range(2))
         self.value, self.below = _plain(value), _plain(below)
