@@ -13,6 +13,7 @@ the last one being one: its map's intercepts need no sum of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .device import sent
-from .embeddings import EMBEDDINGS, Call, Embedding
+from .embeddings import EMBEDDINGS, Call, Embedding, EmbeddingKind
 from .passes import HiddenBuffers, Pass, Rise
 from .rows import SparseBatch
 
@@ -76,6 +77,59 @@ class Columns:
         return torch.index_select(x, -1, self._index, out=self._room)
 
 
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What stands between some columns of some networks and their numbers.
+
+    Attributes
+    ----------
+    design : Tensor of shape (K c, 2, b)
+        The column, and ones.
+    bends, grad_bends : Tensor of shape (K c, 2, q)
+    maps, grad_maps : Tensor of shape (K c, w, q + 1)
+    flow : Tensor of shape (K c, q + 1, b)
+        The features, and ones.
+    numbers, below : Tensor of shape (K c, w, b)
+        What is made of them, and what is passed back to that.
+    """
+
+    design: Tensor
+    bends: Tensor
+    grad_bends: Tensor
+    maps: Tensor
+    grad_maps: Tensor
+    flow: Tensor
+    numbers: Tensor
+    below: Tensor
+
+    def some(self, part: slice) -> Features:
+        """Return those of some columns."""
+        return Features(*(getattr(self, each.name)[part] for each in fields(self)))
+
+    def rise(self, kind: EmbeddingKind) -> list[Call]:
+        """Make the calls from the columns to the numbers."""
+        return [
+            *kind.rise(self.design, self.bends, self.flow),
+            partial(torch.bmm, self.maps, self.flow, out=self.numbers),
+        ]
+
+    def fall(
+        self, kind: EmbeddingKind, room: Tensor, felt: Tensor, trained: bool
+    ) -> list[Call]:
+        """Make the calls to the gradients; room and felt hold features (., q, b)."""
+        product = partial(torch.bmm, self.below, self.flow.mT, out=self.grad_maps)
+        if not trained:
+            return [product]
+        assert kind.fall is not None
+        room, felt = room[: len(self.design)], felt[: len(self.design)]
+        weights = self.maps[..., :-1].mT
+        return [
+            product,
+            partial(torch.bmm, weights, self.below, out=felt),
+            *kind.fall(self.design, self.bends, room, felt, self.grad_bends),
+        ]
+
+
 class Expansion:
     """Columns that become features, and by a map of their own their numbers."""
 
@@ -95,38 +149,27 @@ class Expansion:
         make = partial(torch.empty, dtype=own[0].dtype, device=own[0].device)
         design = make(K, c, 2, b).fill_(1.0)
         self._target = _plain(design[:, :, 0])
-        flat = design.view(K * c, 2, b)
-        bends, grad_bends = (part[0].view(K * c, 2, q) for part in (own, grads))
-        maps, grad_maps = (part[1].view(K * c, w, q + 1) for part in (own, grads))
-        features = make(K * c, q + 1, b).fill_(1.0)
-        value, below = (torch.zeros_like(make(K, c * w, b)) for _ in range(2))
+        value, below = (make(K, c * w, b).zero_() for _ in range(2))
         self.value_t, self.below_t = _plain(value), _plain(below)
         self.value, self.below = self.value_t.mT, self.below_t.mT
-        numbers, passed = value.view(K * c, w, b), below.view(K * c, w, b)
+        every = Features(
+            design.view(K * c, 2, b),
+            own[0].view(K * c, 2, q),
+            grads[0].view(K * c, 2, q),
+            own[1].view(K * c, w, q + 1),
+            grads[1].view(K * c, w, q + 1),
+            make(K * c, q + 1, b).fill_(1.0),
+            value.view(K * c, w, b),
+            below.view(K * c, w, b),
+        )
         self.up: list[Call] = []
         self.down: list[Call] = []
         together = max(1, min(K * c, CHUNK_NUMBERS // ((q + 1) * b)))
         room, felt = make(together, q, b), make(together, q, b)
-        for some in torch.arange(K * c).split(together):
-            part = slice(int(some[0]), int(some[-1]) + 1)
-            own_room, own_felt = room[: len(some)], felt[: len(some)]
-            self.up += [
-                *kind.rise(flat[part], bends[part], features[part]),
-                partial(torch.bmm, maps[part], features[part], out=numbers[part]),
-            ]
-            down = partial(
-                torch.bmm, passed[part], features[part].mT, out=grad_maps[part]
-            )
-            self.down.append(down)
-            if embedding.trained:
-                assert kind.fall is not None
-                weights = maps[part, :, :q].mT
-                self.down += [
-                    partial(torch.bmm, weights, passed[part], out=own_felt),
-                    *kind.fall(
-                        flat[part], bends[part], own_room, own_felt, grad_bends[part]
-                    ),
-                ]
+        for first in range(0, K * c, together):
+            some = every.some(slice(first, first + together))
+            self.up += some.rise(kind)
+            self.down += some.fall(kind, room, felt, embedding.trained)
 
     def load(self, x: Tensor) -> None:
         """Take the columns out of x (K, b, d + 1), or (b, d + 1) where K = 1."""
