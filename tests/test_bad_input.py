@@ -365,6 +365,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "dropout": [-0.1, 1.0],
     "standardize": ["yes", None],
     "linear_skip": ["yes", None],
+    "numeric_embedding": ["plr", True, 3],
     "init": ["zeros", None],
     "n_init": [0, 1.5],
     "n_estimators": [0, 1.5],
