@@ -220,6 +220,7 @@ class Descent(Solver):
             self._graphs.clear()
             self._replay = Replay(self.stack, self.loss, self._graphs)
         self._rates: list[float] = []  # those that a step was last made for
+        self._penalty_now = self.penalty.value()
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Take one pass over each network's rows.
@@ -229,7 +230,10 @@ class Descent(Solver):
         """
         self.before = self.stack.flat.clone()
         total = self._pass(rates)
-        sums = self.stack.sums(self.stack.flat)
+        self._penalty_now = self.penalty.value()
+        # Parameters that are not finite have no finite penalty either.
+        felt = self.penalty.is_felt
+        sums = self._penalty_now if felt else self.stack.sums(self.stack.flat)
         losses, ends = self._read(total, sums)
         return losses, [math.isfinite(a + b) for a, b in zip(losses, ends, strict=True)]
 
@@ -240,27 +244,27 @@ class Descent(Solver):
         """
         self._begin(rates)
         self._noted: Tensor | None = None
-        total, idle = self.penalty.value(), False
+        total, idle = self._penalty_now, False
         for block in self.feeder.epoch(self._orders()):
             if not idle and not block.kind.all_active:
                 idle = True
                 self._note_norms()
             self._run(block, idle)
-            total += _recorded(block, self.loss)
+            total = total + _recorded(block, self.loss)
         return total
 
-    def _read(self, total: Tensor, sums: Tensor) -> tuple[list[float], list[float]]:
-        """Fetch the epoch's losses, its norms, and the sums of the parameters."""
+    def _read(self, total: Tensor, ends: Tensor) -> tuple[list[float], list[float]]:
+        """Fetch the epoch's losses, its norms, and what tells whether parameters are finite."""
         if self._graphs is not None and self._noted is None:
             self._note_norms()
         if self._noted is None:
             self.norms = self.stack.layer_norms()
             if self._limits is not None:
                 self.norms = self.norms / self._factor.cpu().numpy()[:, None]
-            return total.tolist(), sums.tolist()
-        losses, ends, norms = fetched(total, sums, self._noted)
+            return total.tolist(), ends.tolist()
+        losses, last, norms = fetched(total, ends, self._noted)
         self.norms = np.reshape(norms, self._noted.shape)
-        return losses, ends
+        return losses, last
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
