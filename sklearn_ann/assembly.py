@@ -16,17 +16,20 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from .design import learn_design
 from .encoding import (
     Scaling,
     Target,
     design_table,
+    has_gaps,
     target_table,
+    weighted_mean,
     weighted_quantiles,
     weighted_scaling,
 )
 from .engine.architecture import Architecture, Parameters
 from .engine.fit import Fit, FitState
-from .model import Model, fold, unfold
+from .model import Model, Units, fold, unfold
 from .parameters import Plan
 from .resampling import hold_out, positive_rows
 
@@ -156,16 +159,49 @@ def unwrapped(name: str, given: Any) -> Any:
     return given[0]
 
 
-def units(
-    rows: Rows, standardize: bool, target: Target
-) -> tuple[Scaling | None, Scaling | None]:
-    """Scales of inputs and targets, from the rows that are trained on."""
-    if not standardize:
-        return None, None
-    inputs = weighted_scaling(rows.X, rows.index, rows.own_weight)
-    if not target.loss.scales_target:
-        return inputs, None
-    return inputs, weighted_scaling(rows.y, rows.index, rows.own_weight)
+def learned_units(
+    rows: Rows,
+    standardize: bool | str,
+    target: Target,
+    is_categorical: np.ndarray | None = None,
+) -> Units:
+    """Learn what stands before and behind the network from the rows trained on."""
+    targets = None
+    if standardize and target.loss.scales_target:
+        targets = weighted_scaling(rows.y, rows.index, rows.own_weight)
+    own = (rows.X, rows.index, rows.own_weight)
+    if needs_design(rows, standardize, is_categorical):
+        design = learn_design(*own, is_categorical, standardize)
+        return Units(None, targets, design)
+    inputs = weighted_scaling(*own) if standardize else None
+    return Units(inputs, targets, None, fill_of(rows, inputs))
+
+
+def needs_design(
+    rows: Rows, standardize: bool | str, is_categorical: np.ndarray | None
+) -> bool:
+    """Whether columns need more than a change of units."""
+    if sp.issparse(rows.X):
+        return False
+    if is_categorical is not None or standardize == "robust":
+        return True
+    return has_gaps(rows.X) and has_gaps(rows.X[rows.index])
+
+
+def refilled(units: Units, rows: Rows) -> Units:
+    """Return units for the same table, and for weights that may be others."""
+    if units.design is not None:
+        return units
+    return replace(units, fill=fill_of(rows, units.inputs))
+
+
+def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray | None:
+    """What stands for numbers that are missing later only: weighted means, (d,)."""
+    if sp.issparse(rows.X):
+        return None
+    if inputs is not None:
+        return inputs.mean
+    return weighted_mean(rows.X, rows.index, rows.own_weight)
 
 
 def list_fits(
@@ -217,6 +253,7 @@ def list_fits(
                 weight_val=validation[3],
                 state=memory.state if memory else None,
                 keep_state=keep_state,
+                expansion=None if model.design is None else model.design.expansion,
             )
         )
     return fits
@@ -228,7 +265,7 @@ def _tables(
     """Return x, y, index and weight as the engine takes them."""
     if made is None:
         made = (
-            design_table(rows.X, model.inputs, plan.table_dtype),
+            _inputs(rows.X, model.units, plan.table_dtype),
             target_table(rows.y, model.targets, model.loss, plan.table_dtype),
         )
     weight = rows.own_weight
@@ -237,6 +274,14 @@ def _tables(
         torch.from_numpy(rows.index),
         None if weight is None else torch.from_numpy(weight),
     )
+
+
+def _inputs(X: Any, units: Units, dtype: torch.dtype) -> Any:
+    """Rows of X as the engine takes them."""
+    if units.design is not None:
+        return units.design.table(X, dtype)
+    fill = units.fill if has_gaps(X) else None
+    return design_table(X, units.inputs, dtype, fill)
 
 
 def restart_seed(seed: int, i: int) -> int:

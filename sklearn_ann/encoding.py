@@ -112,6 +112,17 @@ def weighted_quantiles(
     return found
 
 
+def weighted_mean(
+    table: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
+) -> np.ndarray:
+    """Weighted mean of each column of a dense table; arguments as above."""
+    sums, total = np.zeros(table.shape[1]), 0.0
+    for part, w in _weighted_parts(table, rows, weight):
+        sums += w @ part
+        total += w.sum()
+    return sums / total
+
+
 def _weighted_parts(
     table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray | sp.csr_array, np.ndarray]]:
@@ -155,7 +166,10 @@ def _canonical(part: sp.csr_array) -> sp.csr_array:
 
 
 def design_table(
-    X: np.ndarray | sp.csr_array, scaling: Scaling | None, dtype: torch.dtype
+    X: np.ndarray | sp.csr_array,
+    scaling: Scaling | None,
+    dtype: torch.dtype,
+    fill: np.ndarray | None = None,
 ) -> torch.Tensor | SparseRows:
     """Scale X and give it its constant.
 
@@ -164,6 +178,8 @@ def design_table(
     X : {ndarray, sparse array} of shape (n, d)
     scaling : Scaling or None
     dtype : torch.dtype
+    fill : ndarray of shape (d,) or None
+        What stands for missing numbers, where dense X has any.
 
     Returns
     -------
@@ -178,11 +194,39 @@ def design_table(
     view[:, d] = 1.0
     for chunk in row_chunks(n, d):
         part = X[chunk]
+        if fill is not None:
+            part = np.where(np.isnan(part), fill, part)
         if scaling is not None:
             part = np.subtract(part, scaling.mean, dtype=np.float64)
             part /= scaling.scale
         view[chunk, :d] = part
     return table
+
+
+def has_gaps(X: np.ndarray | sp.csr_array) -> bool:
+    """Whether a dense table, free of infinite numbers, misses any."""
+    if sp.issparse(X):
+        return False
+    for chunk in row_chunks(*X.shape):
+        # A sum is cheaper than a look at each number, but may leave its range.
+        if not np.isfinite(X[chunk].sum()) and np.isnan(X[chunk]).any():
+            return True
+    return False
+
+
+def refuse_gaps(X: np.ndarray | sp.csr_array) -> None:
+    """Raise where a sparse table, free of infinite numbers, misses any.
+
+    Raises
+    ------
+    ValueError
+    """
+    if sp.issparse(X) and np.isnan(X.data).any():
+        raise ValueError(
+            "Input X contains NaN. Missing values are filled, and marked, in dense "
+            "tables only: in a sparse one this would be a column beside each. Give a "
+            "dense table, or fill them, for instance by SimpleImputer."
+        )
 
 
 def _sparse_table(

@@ -21,7 +21,12 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_X_y,
+    column_or_1d,
+)
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -42,20 +47,22 @@ from .assembly import (
     balanced_weights,
     checked_rows,
     draw_seed,
+    learned_units,
     list_fits,
+    refilled,
     split_off,
-    units,
     unwrapped,
 )
 from .docstrings import documented
-from .encoding import ClassTarget, RegressionTarget, Target
+from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
 from .engine.fit import Fit, Outcome
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import Request, fit_networks
+from .frames import Coding, check_kinds
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
 from .members import train_members
-from .model import Model
+from .model import Model, Units
 from .parameters import (
     Plan,
     check_dense,
@@ -108,6 +115,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
 
     _model: Any
     _target: Any
+    _coding: Coding | None
 
     @keeps_state
     @_fit_context(prefer_skip_nested_validation=True)
@@ -219,13 +227,13 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         rows = everything = self._weighted(X, y, sample_weight, target)
         seed = memory.seed if memory else draw_seed(self.random_state)
         rows, held_out = self._validation(rows, validation, groups, seed, target)
-        architecture = make_architecture(self, rows.X.shape[1], rows.y.shape[1], target)
-        plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
         # Members share one table, so their scales come from all rows, held out or not.
         scaled = everything if member else rows
-        model = (
-            like.model if like else self._unfitted_model(scaled, target, plan, memory)
-        )
+        units = self._units(scaled, target, memory, like)
+        n_inputs = units.design.n_inputs if units.design else rows.X.shape[1]
+        architecture = make_architecture(self, n_inputs, rows.y.shape[1], target)
+        plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
+        model = self._unfitted_model(units, target, plan, memory)
         if memory and memory.kind != plan.kind:
             memory = Memory(seed, None)  # another solver cannot use this one's state
         attributes = functools.partial(self._attributes, model, target)
@@ -284,17 +292,24 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         return Memory(draw_seed(self.random_state), None)
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        X, y = as_numpy(X), as_numpy(y)
         check_dense(self, X)
-        X, y = validate_data(
-            self,
-            as_numpy(X),
-            as_numpy(y),
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=isinstance(self, RegressorMixin),
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        if reset:
+            self._coding = Coding.of(X, self.categorical_features)
+        options = {
+            "accept_sparse": ["csr", "csc"],
+            "multi_output": True,
+            "y_numeric": isinstance(self, RegressorMixin),
+            "dtype": (np.float64, np.float32),
+            "ensure_all_finite": "allow-nan",
+        }
+        if self._coding is None:
+            check_kinds(X)
+            X, y = validate_data(self, X, y, reset=reset, **options)
+        else:
+            validate_data(self, X, y, reset=reset, skip_check_array=True)
+            X, y = check_X_y(self._coding.encode(X), y, estimator=self, **options)
+        refuse_gaps(X)
         y = np.asarray(y.todense()) if sp.issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=isinstance(self, ClassifierMixin))
@@ -333,13 +348,22 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             return rows, None
         return split_off(rows, self.validation_fraction, seed, target, groups)
 
+    def _units(
+        self, rows: Rows, target: Target, memory: Memory | None, like: Job | None
+    ) -> Units:
+        """Learn units from rows, or take over those of the fitted network, of a job."""
+        if memory is not None:
+            return self._model.units
+        if like is not None:
+            return refilled(like.model.units, rows)
+        return learned_units(rows, self.standardize, target, self.is_categorical_)
+
     def _unfitted_model(
-        self, rows: Rows, target: Target, plan: Plan, memory: Memory | None
+        self, units: Units, target: Target, plan: Plan, memory: Memory | None
     ) -> Model:
-        """Return the model's units, with parameters still to come."""
+        """Return the network in its units, with parameters still to come."""
         if memory is None:
-            scales = units(rows, self.standardize, target)
-            return Model(plan.architecture, target.loss, *scales)
+            return Model(plan.architecture, target.loss, units)
         fitted = self._model
         loss = self._asked_loss(target)
         if (plan.architecture, loss) != (fitted.architecture, fitted.loss):
@@ -349,7 +373,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
                 f"{fitted.loss.name!r} was fitted, {plan.architecture} with loss "
                 f"{loss.name!r} is asked for. Use warm_start=False to start anew."
             )
-        return Model(plan.architecture, loss, fitted.inputs, fitted.targets)
+        return Model(plan.architecture, loss, units)
 
     def _asked_loss(self, target: Target) -> Loss:
         """Return the loss that the parameters ask for now."""
@@ -371,19 +395,26 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
     def _checked_X(self, X: Any) -> Any:
         if "_model" not in vars(self):  # a look costs less than check_is_fitted
             check_is_fitted(self)
+        X = as_numpy(X)
         check_dense(self, X)
-        X = validate_data(
-            self,
-            as_numpy(X),
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            reset=False,
-        )
+        options = {
+            "accept_sparse": "csr",
+            "dtype": (np.float64, np.float32),
+            "ensure_all_finite": "allow-nan",
+        }
+        if self._coding is None:
+            check_kinds(X)
+            X = validate_data(self, X, reset=False, **options)
+        else:
+            validate_data(self, X, reset=False, skip_check_array=True)
+            X = check_array(self._coding.encode(X), input_name="X", **options)
+        refuse_gaps(X)
         return sp.csr_array(X) if sp.issparse(X) else X
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.numeric_embedding is None
+        tags.input_tags.allow_nan = True
         return tags
 
 
@@ -418,8 +449,9 @@ class ANNRegressor(  # noqa: D101 - its docstring is made below
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Take one pass over a batch of data and go on from there at the next call.
 
-        The first call decides the scales of ``standardize``; scale the data yourself
-        where the first batch is not like the others.
+        The first call decides the scales of ``standardize``, the levels of categories
+        and which columns may miss values: a level that comes later is unknown. Prepare
+        the data yourself where the first batch is not like the others.
 
         Parameters
         ----------
@@ -526,8 +558,9 @@ class ANNClassifier(  # noqa: D101 - its docstring is made below
     ) -> Any:
         """Take one pass over a batch of data and go on from there at the next call.
 
-        The first call decides the scales of ``standardize``; scale the data yourself
-        where the first batch is not like the others.
+        The first call decides the scales of ``standardize``, the levels of categories
+        and which columns may miss values: a level that comes later is unknown. Prepare
+        the data yourself where the first batch is not like the others.
 
         Parameters
         ----------

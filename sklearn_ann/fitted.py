@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .assembly import Memory
 from .engine.architecture import Parameters
 from .engine.fit import Outcome
+from .frames import Coding
 from .model import Ensemble, collapsed
 from .parameters import Plan
 
@@ -18,6 +19,7 @@ class FittedNetworkMixin:
     """Fitted attributes of both estimators; its weights are views."""
 
     _model: Any
+    _coding: Coding | None
 
     def _keep_record(self, outcome: Outcome, plan: Plan, seed: int) -> None:
         """Keep what the fit went through, and no rows of data."""
@@ -56,6 +58,13 @@ class FittedNetworkMixin:
         return parameters
 
     @property
+    def is_categorical_(self) -> np.ndarray | None:
+        """Which columns are categories, (n_features,) of bool; None where none is."""
+        if "_coding" not in vars(self):
+            check_is_fitted(self)
+        return None if self._coding is None else self._coding.is_categorical
+
+    @property
     def gradient_norms_(self) -> np.ndarray:
         """Norm of the gradient by epoch and layer, (n_iter_, n_layers_ - 1)."""
         check_is_fitted(self)
@@ -83,10 +92,11 @@ class FittedNetworkMixin:
 
     @property
     def coefs_scale_(self) -> str:
-        """Units of `coefs_`: "user", or "network" where the targets' do not fold in."""
+        """Units of `coefs_`: "user", or "network" where not all units fold in."""
         check_is_fitted(self)
         self._parameters  # noqa: B018 - raises for an ensemble
-        folds = self._model.folds_targets and self._model.folds_inputs
+        model = self._model
+        folds = model.folds_targets and model.folds_inputs and model.design is None
         return "user" if folds else "network"
 
     @property
@@ -102,6 +112,14 @@ class FittedNetworkMixin:
     def _linear(self) -> tuple[np.ndarray, Any]:
         check_is_fitted(self)
         single = not isinstance(self._model, Ensemble)
+        if single and self._model.design is not None:
+            raise AttributeError(
+                "coef_ and intercept_ exist only where the network is linear in X, "
+                "but here categories, missing values or standardize='robust' make "
+                "other columns of those of X first. Coefficients of these are in "
+                "coefs_ and in coefficient_table, effects of X itself in "
+                "average_marginal_effects."
+            )
         found = collapsed(self._model) if single else None
         if found is None:
             raise AttributeError(

@@ -58,6 +58,7 @@ class Request:
             self.dtype,
             sparse,
             centred,
+            self.fit.expansion,
             id(self.fit) if resumed else None,
         )
 

@@ -110,7 +110,7 @@ def _new_members(ensemble: Any) -> list[Any]:
         member = clone(ensemble)
         member.set_callbacks()
         member.set_params(n_estimators=1, random_state=member_seed(seed, i))
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "_coding"):
             if hasattr(ensemble, name):
                 setattr(member, name, getattr(ensemble, name))
         members.append(member)

@@ -4,13 +4,15 @@ Training happens on standardised columns, and where the loss allows it on standa
 targets; users think in theirs. Everything that crosses between the two is here: the
 scales are folded into the first and last layer when a fit is over, starting values
 given by the user are unfolded before it begins, and predictions run on folded weights
-in float64.
+in float64. What is more than a change of units, a design, stands before the first layer
+instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +20,7 @@ import torch
 from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
+from .design import Design
 from .encoding import Scaling
 from .engine.architecture import Architecture, Parameters, entering, forward
 from .engine.device import threads, threads_for
@@ -31,6 +34,28 @@ CHUNK_NUMBERS = 2**16
 TOO_SMALL_FOR_THREADS = 2**12
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """What stands between the user's numbers and the network's.
+
+    Attributes
+    ----------
+    inputs, targets : Scaling or None
+        Units of the columns of X and of y; None where they are not scaled.
+    design : Design or None
+        What becomes of the columns of X, where that is more than a change of units;
+        `inputs` is None then.
+    fill : ndarray of shape (d,) or None
+        Without a design, what stands for a missing number: no row that was trained on
+        missed one. None for sparse X.
+    """
+
+    inputs: Scaling | None = None
+    targets: Scaling | None = None
+    design: Design | None = None
+    fill: np.ndarray | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A network and its units, before and after it is fitted.
@@ -39,17 +64,31 @@ class Model:
     ----------
     architecture : Architecture
     loss : Loss
-    inputs, targets : Scaling or None
-        Units of the columns of X and of y; None where they are not scaled.
+    units : Units
     parameters : Parameters or None
-        In the user's units (but see `folds_targets`), float64; None before the fit.
+        In the user's units (but see `folds_targets`, and `Units.design`), float64; None
+        before the fit.
     """
 
     architecture: Architecture
     loss: Loss
-    inputs: Scaling | None
-    targets: Scaling | None
+    units: Units = Units()
     parameters: Parameters | None = None
+
+    @property
+    def inputs(self) -> Scaling | None:
+        """Units of the columns of X, folded into the first layer."""
+        return self.units.inputs
+
+    @property
+    def targets(self) -> Scaling | None:
+        """Units of y."""
+        return self.units.targets
+
+    @property
+    def design(self) -> Design | None:
+        """What becomes of X before the first layer."""
+        return self.units.design
 
     @property
     def folds_targets(self) -> bool:
@@ -120,6 +159,11 @@ class Model:
     def _raw(self, X: np.ndarray | sp.csr_array, parameters: Parameters) -> Tensor:
         """Raw outputs for a few rows."""
         first, skip = parameters.weights[0], parameters.skip
+        design, fill = self.units.design, self.units.fill
+        if design is not None:
+            X = design.matrix(X.toarray() if sp.issparse(X) else X)
+        elif fill is not None and not sp.issparse(X) and np.isnan(X.sum()):
+            X = np.where(np.isnan(X), fill, X)
         if sp.issparse(X):
             entered = torch.from_numpy(np.asarray(X @ first))
             skipped = None if skip is None else torch.from_numpy(np.asarray(X @ skip))
@@ -190,6 +234,18 @@ class Ensemble:
         if self.loss.name in ("poisson", "gamma"):
             return _log_mean(raws)
         return raws.mean(axis=0)
+
+
+def behind_design(model: Any) -> Any:
+    """Return the network (or ensemble) alone, whose inputs are `Design.unscaled`'s."""
+    if isinstance(model, Ensemble):
+        return Ensemble(tuple(map(behind_design, model.models)))
+    inputs = model.design.last_units
+    return replace(
+        model,
+        units=replace(model.units, design=None, inputs=inputs),
+        parameters=fold(model.parameters, inputs, None),
+    )
 
 
 def _log_mean(logs: np.ndarray) -> np.ndarray:

@@ -29,11 +29,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import as_numpy
+from .design import Design
 from .encoding import ClassTarget, RegressionTarget, Scaling, Target
 from .engine.architecture import Architecture, Parameters
 from .engine.losses import make_loss
 from .estimators import ANNClassifier, ANNRegressor
-from .model import Ensemble, Model, collapsed
+from .model import Ensemble, Model, behind_design, collapsed
 
 # Losses whose predictions are means or probabilities of the target.
 MEANS = ("squared_error", "poisson", "gamma", "log_loss", "multinomial")
@@ -75,7 +76,7 @@ class Reading:
         As given.
     core : estimator
         The innermost one.
-    transformers : tuple of Pipeline
+    transformers : tuple of Pipeline and DesignStep
         What stands before it, the outermost first.
     target_transformer : transformer or None
         What its target went through.
@@ -132,6 +133,8 @@ class Reading:
         """Take raw rows to what the innermost estimator sees, checked by it."""
         for transformer in self.transformers:
             X = transformer.transform(X)
+        if self.transformers and isinstance(self.transformers[-1], DesignStep):
+            return np.asarray(X)
         return checked_inputs(self.core, X)
 
     def encode(self, y: Any) -> np.ndarray:
@@ -207,9 +210,43 @@ def opened(estimator: Any) -> tuple[Any, tuple[Any, ...], Any]:
 # ------------------------------------------------------------------- our own networks
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignStep:
+    """The design within a fitted network, as the last transformer before it.
+
+    Attributes
+    ----------
+    core : ANNRegressor or ANNClassifier
+    design : Design
+    """
+
+    core: Any
+    design: Design
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Take rows as the estimator does to what its network sees, (n, columns)."""
+        X = self.core._checked_X(X)
+        return self.design.matrix(X.toarray() if sp.issparse(X) else X)
+
+    def get_feature_names_out(self, names: Any = None) -> list[str]:
+        """Names of these columns."""
+        if names is None:
+            unnamed = [f"x{j}" for j in range(self.core.n_features_in_)]
+            names = getattr(self.core, "feature_names_in_", unnamed)
+        coding = self.core._coding
+        return self.design.names(names, [] if coding is None else coding.levels)
+
+
 def _ours(reading: Reading) -> Reading:
     core = reading.core
-    model = _plain(core._model, core.alpha_)
+    model = core._model
+    first = model.models[0] if isinstance(model, Ensemble) else model
+    if first.design is not None:
+        # A Pipeline of one: members of an ensemble share their design.
+        step = DesignStep(core, first.design.unscaled)
+        reading = replace(reading, transformers=(*reading.transformers, step))
+        model = behind_design(model)
+    model = _plain(model, core.alpha_)
     invalid, way_out = ours_invalid(core)
     weights = None
     if getattr(core, "class_weight", None) is not None:
@@ -309,7 +346,7 @@ def _linear_model(
     architecture = Architecture(d, (), m, ())
     return replace(
         reading,
-        model=Model(architecture, loss, None, None, parameters),
+        model=Model(architecture, loss, parameters=parameters),
         target=target,
         penalty=penalty,
         has_intercept=bool(reading.core.fit_intercept),

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from .encoding import has_gaps
 from .engine.fit import Outcome
 from .engine.rows import SparseRows
 from .estimators import ANNClassifier, ANNRegressor, Job
@@ -158,13 +159,15 @@ def on_one_table(
     X, y = network._check(X, y, reset=True)
     # Of y alone, and a third of the work of asking for a small network.
     options = {"groups": groups, "target": network._learn_target(y, None)}
+    # Scales and designs follow the weights, and tables follow these.
+    own_tables = network.standardize or network.is_categorical_ is not None
+    own_tables = own_tables or has_gaps(X)
     like: Job | None = None
     for weight, seed in zip(sample.weights, sample.seeds, strict=True):
         own = copy.copy(network)
         own.random_state = int(seed)  # set_params would cost a third of the rest
         asked = _ask(own, X, y, weight, options, like)
-        # Scales follow the weights, and tables the scales.
-        like = None if network.standardize else asked.jobs[0]
+        like = None if own_tables else asked.jobs[0]
         yield asked
 
 

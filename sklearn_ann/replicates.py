@@ -175,12 +175,12 @@ def bootstrap_fits(
 
     Notes
     -----
-    Replicates share one table of inputs where they can: with ``standardize=False``.
-    With ``standardize=True`` each has scales of its own, hence its own table, and so it
-    is with refitted transformers. At most 256 MiB of tables wait at a time, or one
-    replicate's, and the stack in training holds a copy of its own; replicates beyond
-    that are put together, and trained, after those before them. For many rows, scale
-    them in a Pipeline with ``refit_transformers=False`` and ``standardize=False``.
+    Replicates share one table of inputs where they can: with ``standardize=False``,
+    without categories and missing values. Else each has scales of its own, hence its
+    own table, and so it is with refitted transformers. At most 256 MiB of tables wait
+    at a time, or one replicate's, and the stack in training holds a copy of its own;
+    replicates beyond that are put together, and trained, after those before them. For
+    many rows, scale them in a Pipeline with ``refit_transformers=False`` and ``standardize=False``.
     `Replicates.weights` takes 8 bytes for each row and replicate.
 
     References

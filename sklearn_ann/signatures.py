@@ -54,6 +54,7 @@ class RegressorParameters:
         max_grad_norm=None,
         dropout=0.0,
         standardize=True,
+        categorical_features="from_dtype",
         linear_skip=False,
         numeric_embedding=None,
         init="auto",
@@ -93,6 +94,7 @@ class RegressorParameters:
         self.max_grad_norm = max_grad_norm
         self.dropout = dropout
         self.standardize = standardize
+        self.categorical_features = categorical_features
         self.linear_skip = linear_skip
         self.numeric_embedding = numeric_embedding
         self.init = init
@@ -144,6 +146,7 @@ class ClassifierParameters:
         max_grad_norm=None,
         dropout=0.0,
         standardize=True,
+        categorical_features="from_dtype",
         linear_skip=False,
         numeric_embedding=None,
         init="auto",
@@ -182,6 +185,7 @@ class ClassifierParameters:
         self.max_grad_norm = max_grad_norm
         self.dropout = dropout
         self.standardize = standardize
+        self.categorical_features = categorical_features
         self.linear_skip = linear_skip
         self.numeric_embedding = numeric_embedding
         self.init = init

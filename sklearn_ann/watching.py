@@ -112,7 +112,10 @@ def _line(epoch: Epoch, which: str) -> str:
 
 
 def named(estimator: Any, X: Any) -> Any:
-    """Give X back the column names that the estimator was given, if there were any."""
+    """Give X back as the estimator was given it: with its names and levels."""
+    coding = getattr(estimator, "_coding", None)
+    if coding is not None:
+        return coding.decode(X)
     names = getattr(estimator, "feature_names_in_", None)
     if names is None or sp.issparse(X):
         return X

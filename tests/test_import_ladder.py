@@ -38,7 +38,8 @@ LADDER = (
     ("waiting",),
     ("assembly", "fitting"),
     ("docstrings", "guarding", "model", "parameters"),
-    ("arrays", "encoding", "memory", "resampling", "text"),
+    ("design",),
+    ("arrays", "encoding", "frames", "memory", "resampling", "text"),
     ("engine.training",),
     ("engine.course", "engine.solvers"),
     ("engine.lbfgs", "engine.newton", "engine.replaying"),
@@ -47,6 +48,7 @@ LADDER = (
     ("engine.entrance",),
     ("engine.architecture", "engine.mixed", "engine.passes"),
     ("engine.embeddings", "engine.layers", "engine.locations", "engine.rows"),
+    ("engine.expansion",),
     ("engine.device",),
 )
 RUNG = {module: rung for rung, modules in enumerate(LADDER) for module in modules}

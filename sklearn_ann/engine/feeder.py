@@ -157,9 +157,12 @@ class Block:
         # Zero, not empty: padded places are never drawn, and must stay finite.
         self.masks = [self._empty(h).zero_() for h in widths]
         self.x: Tensor | None = None
+        self.compact: Tensor | None = None
         self.y = self._empty(0 if into_table else rows.y.shape[1], rows.y.dtype)
         if isinstance(rows.x, Tensor) and not into_table:
-            self.x = self._empty(rows.x.shape[1])
+            self.x = self._empty(rows.width)
+            if rows.expansion is not None:
+                self.compact = self._empty(rows.x.shape[1])
         self.steps: list[Step] = []
         self.n_pieces = 0
 
@@ -285,7 +288,7 @@ class Feeder:
         if isinstance(x, SparseRows):
             per_row = len(x.values) // max(1, x.shape[0])
             return max(24, 24 * per_row + masks * x.values.element_size())
-        return (x.shape[1] + masks) * x.element_size()
+        return (self.rows.width + masks) * x.element_size()
 
     def epoch(self, orders: list[Tensor] | None) -> Iterator[Block]:
         """Yield the epoch's blocks.
@@ -328,7 +331,7 @@ class Feeder:
 
     def _can_be_sliced(self) -> bool:
         """Whether the table itself can serve; there are masks for all its rows then."""
-        dense = isinstance(self.rows.x, Tensor)
+        dense = isinstance(self.rows.x, Tensor) and self.rows.expansion is None
         return self._in_place and dense and (self._small or self.dropout is None)
 
     def _refreshed(self, blocks: list[Block]) -> Iterator[Block]:
@@ -388,12 +391,23 @@ class Feeder:
         else:
             assert block.x is not None
             x = block.x if whole else block.x[:n_pieces]
-            torch.index_select(self.rows.x, 0, flat, out=x.view(len(flat), -1))
+            self._gather(self.rows.x, flat, block, x.view(len(flat), -1))
             if not block.steps:
                 block.view_steps()
         if kind.weighted:
             self._fill_coefficient(block, places)
         self._draw_masks(block)
+
+    def _gather(self, table: Tensor, flat: Tensor, block: Block, x: Tensor) -> None:
+        """Write rows of the table into x (rows, columns), expanded where need be."""
+        expansion = self.rows.expansion
+        if expansion is None:
+            torch.index_select(table, 0, flat, out=x)
+            return
+        assert block.compact is not None
+        compact = block.compact.view(-1, table.shape[1])[: len(flat)]
+        torch.index_select(table, 0, flat, out=compact)
+        expansion.into(compact, x)
 
     def _places(
         self, segment: Segment, first: int, n_pieces: int, order: Tensor

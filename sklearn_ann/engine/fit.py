@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .expansion import Expansion
 from .rows import SparseRows
 
 
@@ -72,6 +73,8 @@ class Fit:
         Where an earlier fit stopped: training goes on from there.
     keep_state : bool
         Whether the outcome shall carry such a state.
+    expansion : Expansion or None
+        What becomes of the codes in dense tables; these are compact then.
     """
 
     x: Tensor | SparseRows
@@ -89,6 +92,7 @@ class Fit:
     on_epoch: Callable[[Epoch], bool] | None = None
     state: FitState | None = None
     keep_state: bool = False
+    expansion: Expansion | None = None
 
 
 @dataclass(frozen=True, slots=True)

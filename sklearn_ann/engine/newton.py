@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .expansion import Expansion
 from .losses import Loss
 from .rows import SparseRows
 
@@ -40,6 +41,8 @@ class Regression:
     loss : Loss
     decay : float
         L2 penalty divided by the sum of the original weights.
+    expansion : Expansion or None
+        What becomes of the codes in x, which is compact then.
     """
 
     x: Tensor | SparseRows
@@ -49,10 +52,13 @@ class Regression:
     weight: Tensor
     loss: Loss
     decay: float
+    expansion: Expansion | None = None
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield x, y, weight of some rows at a time, float64, on the CPU."""
         width = self.x.shape[1] + 1
+        if self.expansion is not None:
+            width = self.expansion.width(width)
         for part in torch.arange(len(self.index)).split(
             max(1, _CHUNK_NUMBERS // width)
         ):
@@ -65,7 +71,8 @@ class Regression:
 
     def _dense(self, rows: Tensor) -> Tensor:
         if isinstance(self.x, Tensor):
-            return self.x[rows].to("cpu", torch.float64)
+            dense = self.x[rows].to("cpu", torch.float64)
+            return dense if self.expansion is None else self.expansion(dense)
         x = self.x.gather(rows)[0].to_dense().to("cpu", torch.float64)
         if self.shift is not None:
             x -= self.shift

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .expansion import Expansion
+
 # One gather fills at most this many bytes of inputs: inside a second-level cache,
 # and small beside the data.
 BLOCK_BYTES = 2**20
@@ -172,6 +174,8 @@ class RowSet:
         Positive row weights, in the order of ``index``.
     shift : Tensor of shape (K, 1, d) or None
         What sparse columns are centred by, network by network.
+    expansion : Expansion or None
+        What becomes of the codes in a dense x, which is compact then.
     """
 
     x: Tensor | SparseRows
@@ -179,6 +183,13 @@ class RowSet:
     index: list[Tensor]
     weight: list[Tensor] | None
     shift: Tensor | None = None
+    expansion: Expansion | None = None
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a dense x as networks see it, its constant included."""
+        columns = self.x.shape[1]
+        return columns if self.expansion is None else self.expansion.width(columns)
 
     @cached_property
     def n(self) -> np.ndarray:
@@ -218,6 +229,7 @@ class RowSet:
             [self.index[k] for k in keep],
             None if self.weight is None else [self.weight[k] for k in keep],
             None if self.shift is None else self.shift[keep],
+            self.expansion,
         )
 
 
@@ -265,7 +277,12 @@ def _shifts(
     return torch.stack(kept).unsqueeze(1).to(device, dtype)
 
 
-def row_set(parts: list[Part], device: torch.device, dtype: torch.dtype) -> RowSet:
+def row_set(
+    parts: list[Part],
+    device: torch.device,
+    dtype: torch.dtype,
+    expansion: Expansion | None = None,
+) -> RowSet:
     """Put each network's x, y, row numbers and weights into one table on the device."""
     x, y, starts = _table([(p[0], p[1]) for p in parts], device, dtype)
     weights = [p[3] for p in parts]
@@ -276,7 +293,8 @@ def row_set(parts: list[Part], device: torch.device, dtype: torch.dtype) -> RowS
             for p in parts
         ]
     index = [p[2] + start for p, start in zip(parts, starts, strict=True)]
-    return RowSet(x, y, index, weight, _shifts([p[0] for p in parts], device, dtype))
+    shift = _shifts([p[0] for p in parts], device, dtype)
+    return RowSet(x, y, index, weight, shift, expansion)
 
 
 @dataclass(frozen=True)

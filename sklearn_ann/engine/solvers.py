@@ -514,6 +514,7 @@ class QuasiNewton(Solver):
             weight.cpu().double() / total,
             self.loss,
             self.settings[i].alpha / total,
+            rows.expansion,
         )
 
     def _can_be_polished(self, i: int) -> bool:

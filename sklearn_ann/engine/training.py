@@ -41,8 +41,9 @@ def train(
     Parameters
     ----------
     fits : sequence of K Fits
+        They share their expansion.
     architecture, loss, options
-        What they share.
+        What they share, too.
     device, dtype
         Where and how they are trained; tables are moved there. bfloat16 is the dtype
         of the products alone.
@@ -248,7 +249,8 @@ class _Run:
 def _training_rows(
     fits: Sequence[Fit], device: torch.device, dtype: torch.dtype
 ) -> RowSet:
-    return row_set([(f.x, f.y, f.index, f.weight) for f in fits], device, dtype)
+    parts: list[Part] = [(f.x, f.y, f.index, f.weight) for f in fits]
+    return row_set(parts, device, dtype, fits[0].expansion)
 
 
 def _validation_rows(
@@ -266,4 +268,4 @@ def _validation_rows(
             parts.append((f.x_val, f.y_val, f.index_val, f.weight_val))
         else:
             parts.append((f.x, f.y, f.index[:1], None))
-    return row_set(parts, device, dtype)
+    return row_set(parts, device, dtype, courses[0].fit.expansion)
