@@ -74,19 +74,54 @@ def classifier(message, **rest) -> Case:
     return Case(message, Estimator=ANNClassifier, **{"good": LABELS, **rest})
 
 
+WITH_TEXT = pd.DataFrame({"one": np.ones(N), "who": np.resize(["a", "b"], N)})
+WITH_BOTH = WITH_TEXT.assign(who=np.resize(np.array(["a", 1], dtype=object), N))
+WITH_DATES = WITH_TEXT.assign(when=pd.Timestamp("2020-01-01"))
 SPARSE_NAN = sp.csr_array(having(X, np.nan))
 WARM = {"warm_start": True}
 CASES = {
     # ------------------------------------------------------------------ X
-    "X nan": Case("NaN", X=having(X, np.nan)),
     "X inf": Case("infinity", X=having(X, np.inf)),
-    "X sparse nan": Case("NaN", X=SPARSE_NAN),
+    "X inf beside nan": Case("infinity", X=having(having(X, np.nan), np.inf, at=(1, 1))),
+    "X sparse nan": Case("NaN.*dense", X=SPARSE_NAN),
+    "X sparse inf": Case("infinity", X=sp.csr_array(having(X, np.inf))),
     "X empty": Case("0 sample", X=X[:0], y=Y[:0]),
     "X without columns": Case("0 feature", X=X[:, :0]),
     "X one dimension": Case("2D array", X=X[:, 0]),
     "X three dimensions": Case("dim", X=X[:, :, None]),
     "X text": Case("could not convert", X=np.array([["a", "b"]] * N)),
     "X complex": Case("Complex data", X=X + 1j),
+    "X dates": Case("dates or times", X=np.full((N, D), "2020-01-01", "M8[D]")),
+    "X column of dates": Case("'when' holds dates", X=WITH_DATES),
+    "X column of complex numbers": Case("Complex data", X=pd.DataFrame(X + 1j)),
+    "X column of text, not named": Case(
+        "'who' holds text", X=WITH_TEXT, options={"categorical_features": [0]}
+    ),
+    "X column of text, no categories": Case(
+        "'who' holds text", X=WITH_TEXT, options={"categorical_features": None}
+    ),
+    "X column of all sorts": Case("'who' holds values of several", X=WITH_BOTH),
+    "X inf beside categories": Case("infinity", X=WITH_TEXT.replace(1.0, np.inf)),
+    "categories too many": Case("indices", options={"categorical_features": [D]}),
+    "categories negative": Case("indices", options={"categorical_features": [-1]}),
+    "categories mask short": Case(
+        "boolean mask", options={"categorical_features": [True]}
+    ),
+    "categories floats": Case("array-like of", options={"categorical_features": [0.5]}),
+    "categories unnamed": Case(
+        "without feature names", options={"categorical_features": ["who"]}
+    ),
+    "categories misnamed": Case(
+        "not a valid feature name",
+        X=WITH_TEXT,
+        options={"categorical_features": ["whom"]},
+    ),
+    "categories, one dimension": Case(
+        "2D array", X=X[:, 0], options={"categorical_features": [0]}
+    ),
+    "categories, sparse X": Case(
+        "sparse X", X=sp.csr_array(X), options={"categorical_features": [0]}
+    ),
     "X and y of unlike length": Case("inconsistent", y=Y[:-1]),
     # ------------------------------------------------------------------ y
     "y missing": Case("requires y", y=False),
@@ -210,7 +245,7 @@ CASES = {
     ),
     "X_val empty tuple": Case("exactly one array", given={"X_val": (), "y_val": (Y,)}),
     "X_val other columns": Case("features", given={"X_val": X[:, :2], "y_val": Y}),
-    "X_val nan": Case("NaN", given={"X_val": having(X, np.nan), "y_val": Y}),
+    "X_val inf": Case("infinity", given={"X_val": having(X, np.inf), "y_val": Y}),
     "X_val, y_val unlike": Case("inconsistent", given={"X_val": X, "y_val": Y[1:]}),
     "y_val of two columns": Case("2 columns", given={"X_val": X, "y_val": TWO}),
     "y_val negative": Case(
@@ -364,6 +399,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "max_grad_norm": [0.0, -1.0],
     "dropout": [-0.1, 1.0],
     "standardize": ["yes", None],
+    "categorical_features": ["by_dtype", 1.5],
     "linear_skip": ["yes", None],
     "numeric_embedding": ["plr", True, 3],
     "init": ["zeros", None],
@@ -409,7 +445,8 @@ def test_unknown_parameters():
 
 FRAME = pd.DataFrame(X, columns=["age", "tenure", "hours"])
 BAD_TABLES: dict[str, tuple[Any, str]] = {
-    "nan": (having(X, np.nan), "NaN"),
+    "dates": (FRAME.astype("datetime64[ns]"), "holds dates"),
+    "text": (FRAME.astype(str).add("a"), "holds text"),
     "inf": (having(X, np.inf), "infinity"),
     "sparse nan": (SPARSE_NAN, "NaN"),
     "empty": (X[:0], "0 sample"),
