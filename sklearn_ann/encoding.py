@@ -209,7 +209,9 @@ def has_gaps(X: np.ndarray | sp.csr_array) -> bool:
         return False
     for chunk in row_chunks(*X.shape):
         # A sum is cheaper than a look at each number, but may leave its range.
-        if not np.isfinite(X[chunk].sum()) and np.isnan(X[chunk]).any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = X[chunk].sum()
+        if not np.isfinite(total) and np.isnan(X[chunk]).any():
             return True
     return False
 

@@ -279,7 +279,9 @@ def _numbers(column: Any, name: str) -> np.ndarray:
     try:
         if isinstance(column, pd.Series):
             return column.to_numpy(dtype=np.float64, na_value=np.nan)
-        return np.where(pd.isna(column), np.nan, column).astype(np.float64)
+        if column.dtype == object:
+            column = np.where(pd.isna(column), np.nan, column)
+        return column.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Column {name} is not among the categories, and holds what is no number: "

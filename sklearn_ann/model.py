@@ -21,7 +21,7 @@ from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
 from .design import Design
-from .encoding import Scaling
+from .encoding import Scaling, has_gaps
 from .engine.architecture import Architecture, Parameters, entering, forward
 from .engine.device import threads, threads_for
 from .engine.losses import Loss
@@ -162,7 +162,7 @@ class Model:
         design, fill = self.units.design, self.units.fill
         if design is not None:
             X = design.matrix(X.toarray() if sp.issparse(X) else X)
-        elif fill is not None and not sp.issparse(X) and np.isnan(X.sum()):
+        elif fill is not None and has_gaps(X):
             X = np.where(np.isnan(X), fill, X)
         if sp.issparse(X):
             entered = torch.from_numpy(np.asarray(X @ first))
