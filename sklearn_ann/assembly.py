@@ -196,7 +196,7 @@ def refilled(units: Units, rows: Rows) -> Units:
 
 
 def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray | None:
-    """What stands for numbers that are missing later only: weighted means, (d,)."""
+    """Weighted means (d,), which stand for numbers that are missing later only."""
     if sp.issparse(rows.X):
         return None
     if inputs is not None:

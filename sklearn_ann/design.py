@@ -45,6 +45,12 @@ class Levels:
         """Levels beside none."""
         return int(self.codes.max(initial=0))
 
+    @property
+    def of_lookup(self) -> Levels:
+        """The same with code 0 for gaps, which are as unknown as what came later."""
+        other = self.codes[-1]
+        return Levels(self.column, np.where(self.codes == other, 0, self.codes))
+
     def names(self, column: str, levels: np.ndarray) -> list[str]:
         """Names of the levels 1, 2, ...; that of gaps is nan."""
         found = [f"{column}_nan"] * self.count
@@ -65,7 +71,8 @@ class Design:
     """How raw columns become the network's.
 
     In this order: numbers, filled, scaled and perhaps clipped; a column of ones and
-    zeros for each number that had gaps; one-hot columns for each column of categories.
+    zeros for each number that had gaps; one-hot columns for each column of categories;
+    last the codes of categories with many levels.
 
     Attributes
     ----------
@@ -79,7 +86,9 @@ class Design:
         What stands for a missing number, in raw units.
     gaps : ndarray of int of shape (q,)
         Which of the numbers have a column that says where they were missing.
-    one_hot : tuple of Levels
+    one_hot, lookups : tuple of Levels
+        Columns of categories: as one-hot columns; as codes, which the network turns
+        into numbers that it learns.
     """
 
     numbers: np.ndarray
@@ -88,6 +97,7 @@ class Design:
     fill: np.ndarray
     gaps: np.ndarray
     one_hot: tuple[Levels, ...] = ()
+    lookups: tuple[Levels, ...] = ()
     expansion: Expansion | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +111,7 @@ class Design:
     def n_inputs(self) -> int:
         """Columns that the network sees."""
         plain = len(self.numbers) + len(self.gaps)
-        return plain + sum(each.count for each in self.one_hot)
+        return plain + sum(each.count for each in self.one_hot) + len(self.lookups)
 
     @property
     def last_units(self) -> Scaling | None:
@@ -129,12 +139,14 @@ class Design:
         """
         names = [raw[j] for j in self.numbers]
         names += [f"missingindicator_{names[i]}" for i in self.gaps]
-        for own, found in zip(self.one_hot, levels, strict=True):
-            names += own.names(raw[own.column], found)
-        return names
+        coded = sorted((*self.one_hot, *self.lookups), key=lambda own: own.column)
+        of_column = {own.column: i for i, own in enumerate(coded)}
+        for own in self.one_hot:
+            names += own.names(raw[own.column], levels[of_column[own.column]])
+        return names + [raw[own.column] for own in self.lookups]
 
     def compact(self, X: np.ndarray) -> np.ndarray:
-        """Rows (b, d) with levels still as codes, (b, p + q + code columns), float64."""
+        """Rows (b, d) with levels as codes still, (b, p + q + code columns)."""
         part = X[:, self.numbers].astype(np.float64, copy=False)
         missing = np.isnan(part)
         z = np.where(missing, self.fill, part)
@@ -142,12 +154,13 @@ class Design:
             z = (z - self.scaling.mean) / self.scaling.scale
         if self.clip is not None:
             z = soft_clip(z, self.clip)
-        codes = [levels(X)[:, None] for levels in self.one_hot]
+        codes = [own(X)[:, None] for own in (*self.one_hot, *self.lookups)]
         return np.hstack([z, missing[:, self.gaps], *codes])
 
     def table(self, X: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
         """Return rows (n, d) as the engine takes them: compact, with a constant."""
-        n, columns = len(X), len(self.numbers) + len(self.gaps) + len(self.one_hot)
+        n, columns = len(X), len(self.numbers) + len(self.gaps)
+        columns += len(self.one_hot) + len(self.lookups)
         table = torch.empty((n, columns + 1), dtype=dtype)
         view = table.numpy()
         view[:, columns] = 1.0
@@ -180,6 +193,7 @@ def learn_design(
     weight: np.ndarray | None,
     is_categorical: np.ndarray | None,
     standardize: bool | str,
+    most_one_hot: float = np.inf,
 ) -> Design:
     """Learn a design from the rows that are trained on.
 
@@ -193,11 +207,15 @@ def learn_design(
         Their weights.
     is_categorical : ndarray of bool of shape (d,) or None
     standardize : bool, "standard" or "robust"
+    most_one_hot : float, default=inf
+        Columns of more levels than this stay codes, for the network to look up.
     """
     coded = np.zeros(X.shape[1], bool) if is_categorical is None else is_categorical
     numbers = np.flatnonzero(~coded)
     units = [_unit(X[rows, j], weight, standardize) for j in numbers]
     mean, scale, fill, has_gaps = np.array(units, dtype=np.float64).reshape(-1, 4).T
+    codes = [_levels(j, X[rows, j]) for j in np.flatnonzero(coded).tolist()]
+    many = [own.count > most_one_hot for own in codes]
     robust = standardize == "robust"
     return Design(
         numbers,
@@ -205,7 +223,8 @@ def learn_design(
         CLIP if robust else None,
         fill.copy(),
         np.flatnonzero(has_gaps),
-        tuple(_levels(j, X[rows, j]) for j in np.flatnonzero(coded)),
+        tuple(own for own, out in zip(codes, many, strict=True) if not out),
+        tuple(own.of_lookup for own, out in zip(codes, many, strict=True) if out),
     )
 
 
@@ -270,7 +289,7 @@ def weighted_quantiles(x: np.ndarray, weight: np.ndarray | None, levels: Any) ->
 
 
 def _levels(j: int, column: np.ndarray) -> Levels:
-    """Number the levels that occur, from 1; gaps are the last where there are any."""
+    """Give the levels that occur numbers from 1, gaps the last if there are any."""
     missing = np.isnan(column)
     present = np.unique(column[~missing]).astype(np.intp)
     other = len(present) + 1 if missing.any() else 0

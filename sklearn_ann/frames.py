@@ -79,8 +79,9 @@ class Coding:
         if mask is None:
             return None
         names = tuple(map(str, X.columns)) if is_frame(X) else None
-        levels = [_levels(_column(X, j))[1] for j in np.flatnonzero(mask)]
-        for j, found in zip(np.flatnonzero(mask), levels, strict=True):
+        places = np.flatnonzero(mask).tolist()
+        levels = [_levels(_column(X, j))[1] for j in places]
+        for j, found in zip(places, levels, strict=True):
             _check_one_type(_name(X, j), found)
         encoder = OrdinalEncoder(
             handle_unknown="use_encoded_value",
@@ -100,9 +101,9 @@ class Coding:
         X = _as_table(X, self.is_categorical)
         check_kinds(X, self.is_categorical)
         out = np.empty(X.shape)
-        for j in np.flatnonzero(~self.is_categorical):
+        for j in np.flatnonzero(~self.is_categorical).tolist():
             out[:, j] = _numbers(_column(X, j), _name(X, j))
-        places = np.flatnonzero(self.is_categorical)
+        places = np.flatnonzero(self.is_categorical).tolist()
         pairs = [_levels(_column(X, j)) for j in places]
         known = self.encoder.transform(_side_by_side([levels for _, levels in pairs]))
         for j, (codes, _), own in zip(places, pairs, known.T, strict=True):
@@ -268,7 +269,7 @@ def _column(X: Any, j: int) -> Any:
         return X.iloc[:, j]
     if not is_frame(X):
         return X[:, j]
-    column = X[:, int(j)]
+    column = X[:, j]
     if _polars_kind(column.dtype) == "number":
         return column.to_numpy()
     return np.array(column.to_list(), dtype=object)

@@ -161,7 +161,7 @@ class Model:
         first, skip = parameters.weights[0], parameters.skip
         design, fill = self.units.design, self.units.fill
         if design is not None:
-            X = design.matrix(X.toarray() if sp.issparse(X) else X)
+            X = design.matrix(_dense(X))
         elif fill is not None and has_gaps(X):
             X = np.where(np.isnan(X), fill, X)
         if sp.issparse(X):
@@ -180,6 +180,10 @@ class Model:
             return _tensor(X)
         assert self.inputs is not None
         return torch.from_numpy((X - self.inputs.mean) / self.inputs.scale)
+
+
+def _dense(X: Any) -> np.ndarray:
+    return X.toarray() if sp.issparse(X) else X
 
 
 def _writable(parameters: Parameters) -> Parameters:

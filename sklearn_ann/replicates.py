@@ -180,7 +180,8 @@ def bootstrap_fits(
     own table, and so it is with refitted transformers. At most 256 MiB of tables wait
     at a time, or one replicate's, and the stack in training holds a copy of its own;
     replicates beyond that are put together, and trained, after those before them. For
-    many rows, scale them in a Pipeline with ``refit_transformers=False`` and ``standardize=False``.
+    many rows, scale them in a Pipeline with ``refit_transformers=False`` and
+    ``standardize=False``.
     `Replicates.weights` takes 8 bytes for each row and replicate.
 
     References

@@ -82,7 +82,9 @@ WARM = {"warm_start": True}
 CASES = {
     # ------------------------------------------------------------------ X
     "X inf": Case("infinity", X=having(X, np.inf)),
-    "X inf beside nan": Case("infinity", X=having(having(X, np.nan), np.inf, at=(1, 1))),
+    "X inf beside nan": Case(
+        "infinity", X=having(having(X, np.nan), np.inf, at=(1, 1))
+    ),
     "X sparse nan": Case("NaN.*dense", X=SPARSE_NAN),
     "X sparse inf": Case("infinity", X=sp.csr_array(having(X, np.inf))),
     "X empty": Case("0 sample", X=X[:0], y=Y[:0]),

@@ -221,3 +221,21 @@ def test_gaps_are_told_from_sums_that_leave_the_range():
     assert not has_gaps(X)
     X[7, 1] = NAN
     assert has_gaps(X)
+
+
+def test_many_levels_stay_codes():
+    X = table()
+    seen = np.flatnonzero(X[:, 3] != 4)
+    design = learn_design(X, seen, None, CODED, True, most_one_hot=4)
+    (own,) = design.lookups
+    assert own.count == 4 and design.expansion.levels == (3,)
+    assert design.n_inputs == 2 + 1 + 3 + 1
+    rows = np.array([[0.0, 1, 0, 0], [0, 1, 0, 3], [0, 1, 0, 4], [0, 1, 0, NAN]])
+    found = design.matrix(rows)
+    assert found[:, -1].tolist() == [1, 4, 0, 0]  # 0 is for gaps and what came later
+    compact = design.table(rows, torch.float64)
+    np.testing.assert_array_equal(design.expansion(compact)[:, :-1], found)
+    assert compact.shape == (4, 2 + 1 + 1 + 1 + 1)
+    names = design.names(list("abcd"), [np.array(list("xyz")), np.array(list("pqrst"))])
+    assert names == ["a", "c", "missingindicator_c", "b_x", "b_y", "b_z", "d"]
+    np.testing.assert_array_equal(design.last_units.scale[2:], 1.0)

@@ -147,7 +147,9 @@ def test_what_is_neither_is_refused(frame):
 
 def test_levels_of_several_types_are_refused():
     array = np.array([["a", 1.0], [2, 2.0]], dtype=object)
-    with pytest.raises(ValueError, match=r"Column 0 has levels of several .*float, str"):
+    with pytest.raises(
+        ValueError, match=r"Column 0 has levels of several .*float, str"
+    ):
         Coding.of(array, [0])
 
 
