@@ -222,6 +222,21 @@ def test_memory_of_a_fit(task, measure):
 
 @pytest.mark.slow
 @needs_resource
+@pytest.mark.parametrize("levels, d", [(100, 20), (30, 60)])
+@pytest.mark.parametrize("work", ["fit", "predict"])
+def test_memory_of_categories(work, levels, d, measure):
+    """That of codes, a few copies of them: one-hot columns would take 1.4 GB or more."""
+    task = Task(work, 200_000, d, "object", levels=levels)
+    peak = measure(task)
+    assert peak.held < peak.total
+    # Codes in float64, as they come, and in the dtype of training.
+    codes = task.n * d * (8 + 4) / bench_memory.MEGABYTE
+    assert task.n * d * levels * 4 / bench_memory.MEGABYTE > 1400
+    assert peak.beyond <= 1.5 * codes + bench_memory.FIT_ALLOWANCE
+
+
+@pytest.mark.slow
+@needs_resource
 @pytest.mark.parametrize("task", PREDICTIONS, ids=lambda task: task.name)
 def test_memory_of_a_prediction(task, measure):
     """Chunk by chunk: the predictions themselves, and little beside them."""

@@ -40,6 +40,8 @@ class Task:
         Of X.
     training_dtype : str
         Of the weights; "auto" leaves it to the estimator, which takes float32 here.
+    levels : int
+        Of each column, where X is a DataFrame of categories.
     """
 
     work: str
@@ -47,12 +49,14 @@ class Task:
     d: int
     dtype: str
     training_dtype: str = "auto"
+    levels: int = 0
 
     @property
     def name(self) -> str:
         """Work and sizes in words."""
         training = "" if self.training_dtype == "auto" else f" in {self.training_dtype}"
-        return f"{self.work}{training}, {self.n} x {self.d} {self.dtype}"
+        kind = f"columns of {self.levels} levels" if self.levels else self.dtype
+        return f"{self.work}{training}, {self.n} x {self.d} {kind}"
 
     @property
     def megabytes(self) -> float:
@@ -86,6 +90,7 @@ TASKS = (
     Task("fit", 400_000, 100, "float64"),
     Task("fit", 400_000, 100, "float32"),
     Task("fit", 400_000, 100, "float64", training_dtype="float64"),
+    Task("fit", 200_000, 20, "object", levels=100),
     Task("predict", 1_000_000, 100, "float64"),
     Task("predict", 1_000_000, 100, "float32"),
 )
@@ -130,6 +135,8 @@ def _prepare(task: Task) -> Callable[[], object]:
 
     from sklearn_ann import ANNRegressor
 
+    if task.levels:
+        return _prepare_levels(task)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((task.n, task.d), dtype=np.dtype(task.dtype).type)
     y = X[:, 0] + rng.standard_normal(task.n)
@@ -140,6 +147,33 @@ def _prepare(task: Task) -> Callable[[], object]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X[:2_000], y[:2_000])
+    return lambda: model.predict(X)
+
+
+def _prepare_levels(task: Task) -> Callable[[], object]:
+    """Do the same for a DataFrame of categories."""
+    import numpy as np
+    import pandas as pd
+
+    from sklearn_ann import ANNRegressor
+
+    rng = np.random.default_rng(0)
+    names = [f"level {i}" for i in range(task.levels)]
+    X = pd.DataFrame(
+        {
+            f"x{j}": pd.Categorical.from_codes(
+                rng.integers(0, task.levels, task.n, dtype=np.int16), names
+            )
+            for j in range(task.d)
+        }
+    )
+    y = rng.standard_normal(task.n)
+    model = ANNRegressor(8, batch_size=1024, max_iter=1, random_state=0)
+    if task.work == "fit":
+        return lambda: model.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X[:20_000], y[:20_000])
     return lambda: model.predict(X)
 
 
