@@ -79,10 +79,19 @@ max_grad_norm : float or None, default=None
     Longer gradients are scaled down to this Euclidean norm.
 dropout : float, default=0.0
     Share of hidden units left out at random in every training step.
-standardize : bool, default=True
-    Whether columns (and targets, for losses in their units) are scaled to mean 0 and
-    standard deviation 1, weighted, from the rows trained on. Sparse columns are
-    centred without becoming dense. Weights are shown in the user's units all the same.
+standardize : bool, 'standard' or 'robust', default=True
+    How columns of numbers are scaled, by the weights of the rows trained on. True and
+    'standard': to mean 0 and standard deviation 1. 'robust': to median 0 and
+    interquartile range 1 (half the range where that is 0), and then softly clipped,
+    ``z / sqrt(1 + (z / 3) ** 2)``; sparse columns are scaled as by 'standard'. False:
+    not at all. With either, targets of losses in their units have mean 0 and standard
+    deviation 1. Sparse columns are centred without becoming dense.
+categorical_features : 'from_dtype', array-like of bool, int or str, or None, \
+default='from_dtype'
+    Which columns hold categories: a mask, positions or names, as in
+    `HistGradientBoostingRegressor`; None is none. 'from_dtype' takes the columns of a
+    DataFrame that are categories, and unlike there also those of text. A level that
+    was not trained on counts as a missing one.
 linear_skip : bool, default=False
     Whether inputs also reach the output directly, as a regression beside the network.
 numeric_embedding : {'periodic', 'piecewise_linear'} or None, default=None
@@ -118,8 +127,11 @@ intercepts_ : list of ndarray of shape (fan_out,)
 skip_coef_ : ndarray of shape (n_features, n_raw_outputs)
     Weights of the linear skip, if any.
 coefs_scale_ : {'user', 'network'}
-    'network' where several quantiles keep the targets' units outside, or a
-    `numeric_embedding` those of the inputs.
+    'network' where several quantiles keep the targets' units outside, a
+    `numeric_embedding` those of the inputs, or where the first layer's inputs are not
+    the columns of X: with categories, missing values or ``standardize='robust'``.
+is_categorical_ : ndarray of bool of shape (n_features,) or None
+    Which columns are categories; None where none is.
 loss_, best_loss_ : float
     Training loss with its penalty in the last epoch, and the lowest (None with early
     stopping).

@@ -136,8 +136,9 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs.
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Inputs. Missing values are filled and marked, categories encoded (see
+            `categorical_features`); a sparse X has neither.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets: numbers, class labels, or an indicator matrix of labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -152,7 +153,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         groups : array-like of shape (n_samples,), default=None
             With ``early_stopping``, whole groups are held out.
         coefs_init : list of array-like of shape (fan_in, fan_out), default=None
-            Starting weights for each layer, in the units of X and y, as in `coefs_`.
+            Starting weights for each layer, in the units of `coefs_`: those of X and y,
+            or of the network where `coefs_scale_` says so.
         intercepts_init : list of array-like of shape (fan_out,), default=None
             Starting intercepts, as in `intercepts_`.
 

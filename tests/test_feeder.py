@@ -211,3 +211,19 @@ def test_masks_take_little_memory(batch):
     assert sum(mask.nbytes for mask in block.masks) <= 4 * max(
         feeder_module.BLOCK_BYTES, feeder_module.CHUNK_NUMBERS
     )
+
+
+def test_batches_cut_into_pieces_share_their_blocks(monkeypatch):
+    """Else the blocks of an epoch would hold the whole table once more."""
+    monkeypatch.setattr(feeder_module, "CHUNK_NUMBERS", 128 * 7)
+    x, y = torch.rand(2000, 3), torch.rand(2000, 1)
+    rows = row_set([(x, y, torch.randperm(2000), None)], CPU, torch.float32)
+    feeder = Feeder(rows, np.array([200]), 1, 7)
+    seen = [
+        float(step.x.sum())
+        for block in feeder.epoch([torch.randperm(2000)])
+        for step in block.steps[: block.n_pieces]
+    ]
+    assert len(seen) == 20  # 128 rows and 72, ten times
+    assert len(feeder._blocks) == 2
+    np.testing.assert_allclose(sum(seen), float(x.sum()) + 2000, rtol=1e-4)

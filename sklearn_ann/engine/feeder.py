@@ -276,7 +276,7 @@ class Feeder:
         self._offsets = None if offsets is None else offsets.to(self._device)
         scattered = not self._in_place and offsets is None
         self._index = [i.to(self._device) for i in rows.index] if scattered else []
-        self._blocks: dict[tuple[int, int] | int, Block] = {}
+        self._blocks: dict[tuple, Block] = {}
         self._kept: list[Block] | None = None
         self._row_bytes = self._bytes_per_row()
         self._small = self._row_bytes * int(self._n.sum()) <= STATIC_BYTES
@@ -362,12 +362,21 @@ class Feeder:
             room = max(1, room // (self.K * segment.width * self._row_bytes))
             for first in range(0, total, room):
                 n_pieces = min(room, total - first)
-                key = (s, first) if keep else (s if segment.even else -segment.width)
+                key: tuple = (s, first) if keep else self._likeness(segment)
                 block = self._block(key, segment, min(room, total))
                 self._fill(block, kind, first, n_pieces, order)
                 yield block
 
-    def _block(self, key: tuple[int, int] | int, segment: Segment, room: int) -> Block:
+    def _likeness(self, segment: Segment) -> tuple:
+        """What segments that can share a block have in common.
+
+        Batches that are cut into pieces make segments by the hundred: with a block for
+        each the table would stand in memory twice.
+        """
+        sizes = segment.sizes.tobytes() if segment.even else b""
+        return (segment.width, segment.even, sizes)
+
+    def _block(self, key: tuple, segment: Segment, room: int) -> Block:
         block = self._blocks.get(key)
         if block is None or room > block.T:
             widths = self.dropout.widths if self.dropout else ()
