@@ -183,7 +183,7 @@ def test_behind_a_pipeline_of_other_steps():
 
 
 def test_coefficients_are_those_of_dummies_and_gaps():
-    """An indicator and its number; levels alone are not determined beside a constant."""
+    """Levels alone are not determined beside a constant."""
     ours = ANNRegressor(()).fit(GAPS, Y)
     found = coefficient_table(ours, GAPS, Y).to_frame().set_index("term")
     jobs = [f"job_{job}" for job in ("clerk", "cook", "judge")]

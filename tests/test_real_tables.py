@@ -1,7 +1,9 @@
 """Real tables in the estimators: categories, missing values, robust scales."""
 
 import pickle
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -525,3 +527,11 @@ def test_the_engine_gets_codes():
     assert not isinstance(fit.x, SparseRows)
     assert fit.x.shape == (N, 3 + 1 + 2 + 1)
     assert fit.expansion.levels == (4, 5)
+
+
+def test_the_page_on_tables_runs():
+    page = Path(__file__).parents[1] / "docs" / "tables.md"
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S):
+        exec(compile(code, page.name, "exec"), names)
+    assert names["line"].is_categorical_.tolist() == [False, True, False]

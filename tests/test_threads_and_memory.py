@@ -225,7 +225,7 @@ def test_memory_of_a_fit(task, measure):
 @pytest.mark.parametrize("levels, d", [(100, 20), (30, 60)])
 @pytest.mark.parametrize("work", ["fit", "predict"])
 def test_memory_of_categories(work, levels, d, measure):
-    """That of codes, a few copies of them: one-hot columns would take 1.4 GB or more."""
+    """A few copies of the codes: one-hot columns would take 1.4 GB or more."""
     task = Task(work, 200_000, d, "object", levels=levels)
     peak = measure(task)
     assert peak.held < peak.total

@@ -368,7 +368,7 @@ class Feeder:
                 yield block
 
     def _likeness(self, segment: Segment) -> tuple:
-        """What segments that can share a block have in common.
+        """Say what segments that can share a block have in common.
 
         Batches that are cut into pieces make segments by the hundred: with a block for
         each the table would stand in memory twice.
