@@ -164,6 +164,7 @@ def learned_units(
     standardize: bool | str,
     target: Target,
     is_categorical: np.ndarray | None = None,
+    most_one_hot: float = np.inf,
 ) -> Units:
     """Learn what stands before and behind the network from the rows trained on."""
     targets = None
@@ -171,7 +172,7 @@ def learned_units(
         targets = weighted_scaling(rows.y, rows.index, rows.own_weight)
     own = (rows.X, rows.index, rows.own_weight)
     if needs_design(rows, standardize, is_categorical):
-        design = learn_design(*own, is_categorical, standardize)
+        design = learn_design(*own, is_categorical, standardize, most_one_hot)
         return Units(None, targets, design)
     inputs = weighted_scaling(*own) if standardize else None
     return Units(inputs, targets, None, fill_of(rows, inputs))
@@ -332,6 +333,7 @@ def starting_row(
         return unfold(resumed, *model.folded).pack()
     rng = np.random.default_rng([seed, 0])
     row = model.architecture.initial_row(rng, init, intercept, edges)
+    forget_unknown(model.architecture, row)
     coefs, intercepts = given
     if coefs is None and intercepts is None:
         return row
@@ -342,6 +344,17 @@ def starting_row(
         biases=drawn.biases if intercepts is None else intercepts,
     )
     return unfold(wanted, *model.folded).pack()
+
+
+def forget_unknown(architecture: Architecture, row: np.ndarray) -> None:
+    """Start the numbers of code 0 at zero, in the middle of those that are drawn.
+
+    Where no row misses a level they stay there, for levels that come later.
+    """
+    own = architecture.unpack(row).embeddings
+    for embedding, blocks in zip(architecture.embeddings, own, strict=True):
+        if embedding.kind == "lookup":
+            blocks[0][embedding.offsets] = 0.0
 
 
 def bin_edges(rows: Rows, model: Model) -> list[np.ndarray | None]:
@@ -356,7 +369,10 @@ def bin_edges(rows: Rows, model: Model) -> list[np.ndarray | None]:
             continue
         columns = list(embedding.columns)
         levels = np.linspace(0.0, 1.0, embedding.size + 1)
-        values = rows.X[rows.index[:, None], columns]
+        if model.design is not None:
+            values = model.design.compact(rows.X[rows.index])[:, columns]
+        else:
+            values = rows.X[rows.index[:, None], columns]
         edges = weighted_quantiles(values, rows.own_weight, levels)
         if model.inputs is not None:
             edges = (edges - model.inputs.mean[columns]) / model.inputs.scale[columns]

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from .encoding import Scaling, row_chunks, weighted_scaling
+from .encoding import Scaling, row_chunks, weighted_quantiles, weighted_scaling
 from .engine.expansion import Expansion
 
 # A soft clip leaves the middle of a column as it is, and ends at this many units.
 CLIP = 3.0
-# Shares of weight that differ by less meet: sums in another order differ by rounding.
-TIE = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,7 +240,7 @@ def _unit(
         return centre, scale, centre, has_gaps
     found = weighted_scaling(present[:, None], np.arange(len(present)), w)
     mean, scale = float(found.mean[0]), float(found.scale[0])
-    fill = float(weighted_quantiles(present, w, [0.5])[0]) if has_gaps else mean
+    fill = float(_quantiles(present, w, 0.5)[0]) if has_gaps else mean
     return mean, scale, fill, has_gaps
 
 
@@ -253,7 +250,7 @@ def robust_scale(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float
     Where more than half of the column is one value, half its range takes the place of
     the interquartile range; a constant column has scale 1.
     """
-    low, centre, high = weighted_quantiles(x, weight, [0.25, 0.5, 0.75])
+    low, centre, high = _quantiles(x, weight, 0.25, 0.5, 0.75)
     least, most = x.min(), x.max()
     reach = most - least
     if reach <= 10 * np.finfo(float).eps * max(abs(least), abs(most)):
@@ -264,28 +261,8 @@ def robust_scale(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float
     return float(centre), float(spread)
 
 
-def weighted_quantiles(x: np.ndarray, weight: np.ndarray | None, levels: Any) -> Any:
-    """Quantiles of a column (n,) by the inverse of its weighted distribution function.
-
-    The least x whose share of the weight, its own included, reaches the level: always
-    one of the values, and the same for a row of weight 2 as for the row twice, which
-    interpolating quantiles are not.
-
-    Examples
-    --------
-    >>> x = np.array([3.0, 1.0, 2.0])
-    >>> weighted_quantiles(x, np.array([1.0, 1.0, 2.0]), [0.25, 0.5, 0.75])
-    array([1., 2., 2.])
-    """
-    shares = np.asarray(levels) * (1.0 - TIE)
-    if weight is None:
-        n = len(x)
-        places = np.clip(np.ceil(shares * n).astype(int) - 1, 0, n - 1)
-        return np.partition(x, np.unique(places))[places]
-    order = np.argsort(x, kind="stable")
-    sums = np.cumsum(weight[order])
-    places = np.searchsorted(sums, shares * sums[-1])
-    return x[order[np.minimum(places, len(x) - 1)]]
+def _quantiles(x: np.ndarray, weight: np.ndarray | None, *levels: float) -> np.ndarray:
+    return weighted_quantiles(x[:, None], weight, np.array(levels))[:, 0]
 
 
 def _levels(j: int, column: np.ndarray) -> Levels:

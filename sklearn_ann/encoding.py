@@ -21,6 +21,8 @@ from .engine.rows import SparseRows
 
 # Numbers of X worked on at a time (8 MB in float64).
 CHUNK_NUMBERS = 2**20
+# Shares of weight that differ by less meet: sums in another order differ by rounding.
+TIE = 1e-10
 
 
 def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -101,15 +103,21 @@ def weighted_quantiles(
         The least value up to which a share of at least the level lies. A row of weight
         2 counts like the row twice, whatever rounding does to the shares.
     """
-    weight = np.ones(len(values)) if weight is None else weight
-    found = np.empty((len(levels), values.shape[1]))
-    for j, column in enumerate(values.T):
-        order = np.argsort(column, kind="stable")
-        below = np.cumsum(weight[order])
-        # Less by more than rounding, so that a level that is met exactly counts as met.
-        wanted = levels * below[-1] * (1.0 - 1e-12)
-        found[:, j] = column[order[np.searchsorted(below, wanted)]]
-    return found
+    columns = [_quantiles(column, weight, levels) for column in values.T]
+    return np.array(columns, dtype=np.float64).reshape(-1, len(levels)).T
+
+
+def _quantiles(
+    x: np.ndarray, weight: np.ndarray | None, levels: np.ndarray
+) -> np.ndarray:
+    # Less by more than rounding, so that a level that is met exactly counts as met.
+    wanted = np.asarray(levels) * (1.0 - TIE)
+    if weight is None:
+        places = np.clip(np.ceil(wanted * len(x)).astype(int) - 1, 0, None)
+        return np.partition(x, np.unique(places))[places]
+    order = np.argsort(x, kind="stable")
+    below = np.cumsum(weight[order])
+    return x[order[np.searchsorted(below, wanted * below[-1])]]
 
 
 def weighted_mean(

@@ -68,6 +68,7 @@ from .parameters import (
     check_dense,
     make_architecture,
     make_plan,
+    most_one_hot,
 )
 from .signatures import ClassifierParameters, RegressorParameters
 from .watching import Attributes, Watcher, validation_scorer
@@ -232,8 +233,9 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         # Members share one table, so their scales come from all rows, held out or not.
         scaled = everything if member else rows
         units = self._units(scaled, target, memory, like)
-        n_inputs = units.design.n_inputs if units.design else rows.X.shape[1]
-        architecture = make_architecture(self, n_inputs, rows.y.shape[1], target)
+        architecture = make_architecture(
+            self, rows.X.shape[1], rows.y.shape[1], target, units.design
+        )
         plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
         model = self._unfitted_model(units, target, plan, memory)
         if memory and memory.kind != plan.kind:
@@ -358,7 +360,9 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             return self._model.units
         if like is not None:
             return refilled(like.model.units, rows)
-        return learned_units(rows, self.standardize, target, self.is_categorical_)
+        return learned_units(
+            rows, self.standardize, target, self.is_categorical_, most_one_hot(self)
+        )
 
     def _unfitted_model(
         self, units: Units, target: Target, plan: Plan, memory: Memory | None

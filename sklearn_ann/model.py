@@ -241,13 +241,19 @@ class Ensemble:
 
 
 def behind_design(model: Any) -> Any:
-    """Return the network (or ensemble) alone, whose inputs are `Design.unscaled`'s."""
+    """Return the network (or ensemble) alone, whose inputs are the design's.
+
+    Those of `Design.unscaled`, unless there are embeddings.
+    """
     if isinstance(model, Ensemble):
         return Ensemble(tuple(map(behind_design, model.models)))
+    units = replace(model.units, design=None)
+    if model.architecture.embeddings:  # these keep the units that they were trained in
+        return replace(model, units=units)
     inputs = model.design.last_units
     return replace(
         model,
-        units=replace(model.units, design=None, inputs=inputs),
+        units=replace(units, inputs=inputs),
         parameters=fold(model.parameters, inputs, None),
     )
 

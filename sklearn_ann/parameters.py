@@ -16,6 +16,7 @@ import torch
 # public names for them yet.
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from .design import Design
 from .encoding import Target
 from .engine.architecture import Architecture
 from .engine.device import DTYPES, resolve_device, resolve_dtype, stored_dtype
@@ -40,6 +41,9 @@ NUMERIC_EMBEDDINGS = {
     for kind in ("periodic", "piecewise_linear")
 }
 DEFAULT_BATCH = 200
+# Categories of more levels have numbers of their own that are learned, so many of each.
+MOST_ONE_HOT = 32
+LOOKUP_WIDTH = 8
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NON_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -153,14 +157,24 @@ def _check_activations(names: Sequence[Any], sizes: Sequence[int]) -> None:
 
 
 def make_architecture(
-    estimator: Any, n_inputs: int, n_columns: int, target: Target
+    estimator: Any,
+    n_inputs: int,
+    n_columns: int,
+    target: Target,
+    design: Design | None = None,
 ) -> Architecture:
-    """Return the network's shape for ``n_inputs`` columns and the target's columns."""
+    """Return the network's shape for ``n_inputs`` columns and the target's columns.
+
+    Where there is a design, its columns are the network's.
+    """
     hidden, activations = hidden_layers(estimator)
     # Without hidden layer the layer itself is the linear skip.
     skip = bool(estimator.linear_skip and hidden)
     n_outputs = target.loss.n_raw(n_columns)
-    embeddings = numeric_embeddings(estimator, tuple(range(n_inputs)))
+    n_inputs = n_inputs if design is None else design.n_inputs
+    numbers = n_inputs if design is None else len(design.numbers)
+    embeddings = numeric_embeddings(estimator, tuple(range(numbers)))
+    embeddings += () if design is None else lookups(design)
     return Architecture(n_inputs, hidden, n_outputs, activations, skip, embeddings)
 
 
@@ -172,6 +186,26 @@ def numeric_embeddings(
     if kind is None or not columns:
         return ()
     return (NUMERIC_EMBEDDINGS[kind](columns),)
+
+
+def most_one_hot(estimator: Any) -> float:
+    """Levels up to which a column of categories becomes one-hot columns.
+
+    All of them without hidden layer, where dummies are the regression asked for, and
+    in bfloat16, which does not tell large codes apart.
+    """
+    if hidden_layers(estimator)[0] and estimator.dtype != "bfloat16":
+        return MOST_ONE_HOT
+    return np.inf
+
+
+def lookups(design: Design) -> tuple[Embedding, ...]:
+    """Look numbers up for the columns that are codes, the last of the design."""
+    levels = tuple(own.count + 1 for own in design.lookups)
+    if not levels:
+        return ()
+    columns = tuple(range(design.n_inputs - len(levels), design.n_inputs))
+    return (Embedding("lookup", columns, LOOKUP_WIDTH, levels=levels),)
 
 
 def check_dense(estimator: Any, X: Any) -> None:

@@ -243,7 +243,9 @@ def _ours(reading: Reading) -> Reading:
     first = model.models[0] if isinstance(model, Ensemble) else model
     if first.design is not None:
         # A Pipeline of one: members of an ensemble share their design.
-        step = DesignStep(core, first.design.unscaled)
+        folds = not first.architecture.embeddings
+        design = first.design.unscaled if folds else first.design
+        step = DesignStep(core, design)
         reading = replace(reading, transformers=(*reading.transformers, step))
         model = behind_design(model)
     model = _plain(model, core.alpha_)

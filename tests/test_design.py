@@ -12,9 +12,9 @@ from sklearn_ann.design import (
     learn_design,
     robust_scale,
     soft_clip,
-    weighted_quantiles,
 )
 from sklearn_ann.encoding import has_gaps
+from sklearn_ann.encoding import weighted_quantiles as by_column
 from sklearn_ann.engine.expansion import Expansion
 
 NAN = np.nan
@@ -23,6 +23,10 @@ ROUNDING = 1e-12
 
 
 # ------------------------------------------------------------------- quantiles
+
+
+def weighted_quantiles(x, weight, levels):
+    return by_column(x[:, None], weight, np.array(levels))[:, 0]
 
 
 @given(
