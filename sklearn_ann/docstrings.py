@@ -90,8 +90,9 @@ categorical_features : 'from_dtype', array-like of bool, int or str, or None, \
 default='from_dtype'
     Which columns hold categories: a mask, positions or names, as in
     `HistGradientBoostingRegressor`; None is none. 'from_dtype' takes the columns of a
-    DataFrame that are categories, and unlike there also those of text. A level that
-    was not trained on counts as a missing one.
+    DataFrame that are categories, and unlike there also those of text. Up to 32 levels
+    become columns of ones and zeros; of more, beneath a hidden layer, each level has
+    numbers that are learned. A level that was not trained on counts as a missing one.
 linear_skip : bool, default=False
     Whether inputs also reach the output directly, as a regression beside the network.
 numeric_embedding : {'periodic', 'piecewise_linear'} or None, default=None
