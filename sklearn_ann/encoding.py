@@ -6,6 +6,7 @@ of training, and little else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -215,13 +216,12 @@ def has_gaps(X: np.ndarray | sp.csr_array) -> bool:
     """Whether a dense table, free of infinite numbers, misses any."""
     if sp.issparse(X):
         return False
-    for chunk in row_chunks(*X.shape):
-        # A sum is cheaper than a look at each number, but may leave its range.
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = X[chunk].sum()
-        if not np.isfinite(total) and np.isnan(X[chunk]).any():
-            return True
-    return False
+    # A sum is cheaper than a look at each number, but may leave its range.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(X.sum())
+    if math.isfinite(total):
+        return False
+    return any(np.isnan(X[chunk]).any() for chunk in row_chunks(*X.shape))
 
 
 def refuse_gaps(X: np.ndarray | sp.csr_array) -> None:
