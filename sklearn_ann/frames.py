@@ -131,7 +131,7 @@ class Coding:
 def is_frame(X: Any) -> bool:
     """Whether this is a DataFrame of pandas or polars, without importing polars."""
     return isinstance(X, pd.DataFrame) or (
-        type(X).__module__.split(".")[0] == "polars" and hasattr(X, "columns")
+        type(X).__module__.split(".")[0] == "polars" and type(X).__name__ == "DataFrame"
     )
 
 
