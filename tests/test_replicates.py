@@ -545,7 +545,7 @@ BAD = {
     "few weights": (ValueError, "sample_weight", {"sample_weight": np.ones(9)}),
     "negative weight": (ValueError, "egative", {"sample_weight": -np.ones(20)}),
     "few targets": (ValueError, "inconsistent", {"y": SOME_Y[:9]}),
-    "nan": (ValueError, "NaN", {"X": np.full((20, 3), np.nan)}),
+    "inf": (ValueError, "infinity", {"X": np.full((20, 3), np.inf)}),
     "another's": (TypeError, "LinearRegression", {"estimator": LinearRegression()}),
     "a class": (TypeError, "ANNRegressor", {"estimator": ANNRegressor}),
     "search before its fit": (
