@@ -16,18 +16,26 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from .columns import Table, as_numbers
-from .functions import AnyFunction, Function, NetworkFunction, output_labels
+from .folded import FoldedAny, FoldedNetwork
+from .functions import AnyFunction, NetworkFunction, output_labels
+from .moves import ends
 from .quantities import Quantity
 from .reading import Reading
 
-# Numbers that a chunk of transformed rows may hold: 2 MB.
-CHUNK_NUMBERS = 2**18
+# Numbers that a chunk of transformed rows may hold: 4 MB.
+CHUNK_NUMBERS = 2**19
+# Rows that are transformed at once when levels are looked at together.
+STACKED_ROWS = 2**15
 MOST_ROWS = 2**14
+
+Function = NetworkFunction | AnyFunction | FoldedNetwork | FoldedAny
+Smooth = NetworkFunction | FoldedNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +90,8 @@ def averages(
     scaled to one again. A quantity that does not exist is nan.
     """
     n, m = len(over.table), len(output_labels(reading)[1])
+    if isinstance(function, FoldedNetwork | FoldedAny):
+        m *= 2  # copies, and the estimator that they are copies of
     Q, G = len(quantities), over.weight.shape[1]
     theta = function.theta.detach().clone().requires_grad_(with_jacobian)
     values = np.zeros((Q, G, m))
@@ -89,7 +99,8 @@ def averages(
     rows = np.full((Q, n, m), np.nan) if with_rows else None
     shares = [present(quantity, over) for quantity in quantities]
     for part in _chunks(n, reading):
-        spot = Spot(reading, function, theta, over.table.take(part))
+        spot = Spot(reading, function.among(part), theta, over.table.take(part))
+        spot.prepare([p for p in quantities if not p.absent])
         for q, (quantity, (here, share)) in enumerate(
             zip(quantities, shares, strict=True)
         ):
@@ -161,7 +172,41 @@ class Spot:
     def among(self, chosen: np.ndarray) -> Spot:
         """Take some of the rows, by a mask (b,)."""
         rows = self.rows.take(np.flatnonzero(chosen))
-        return Spot(self.reading, self.function, self.theta, rows)
+        some = Spot(self.reading, self.function.among(chosen), self.theta, rows)
+        some._kept = {key: found[chosen] for key, found in self._kept.items()}
+        return some
+
+    @property
+    def dear(self) -> bool:
+        """Whether a call costs much, however few the rows: it does with data frames."""
+        frame = isinstance(self.rows.native, pd.DataFrame)
+        return frame and bool(self.reading.transformers)
+
+    def prepare(self, quantities: Sequence[Quantity]) -> None:
+        """Look at all levels of a column at once, where calls are dear.
+
+        Only where no derivatives are wanted, which would hold all of it in memory.
+        """
+        if not self.dear or self.theta.requires_grad:
+            return
+        levels: dict[int, dict[Any, None]] = {}
+        for quantity in quantities:
+            if quantity.kind == "levels" and quantity.column is not None:
+                known = levels.setdefault(quantity.column, {})
+                known |= dict.fromkeys((quantity.low, quantity.high))
+        for j, known in levels.items():
+            self._look(j, list(known))
+
+    def _look(self, j: int, levels: list[Any]) -> None:
+        """Keep the predictions at each of some levels."""
+        b, several = len(self.rows), max(STACKED_ROWS // max(len(self.rows), 1), 1)
+        for start in range(0, len(levels), several):
+            some = levels[start : start + several]
+            stacked = self.rows.with_levels(j, some)
+            found = self.function.at(self.reading, stacked)(self.theta)
+            self._kept |= {
+                (j, level): found[i * b : (i + 1) * b] for i, level in enumerate(some)
+            }
 
     def quantity(self, quantity: Quantity) -> Tensor:
         """Return a quantity of each row, (b, m)."""
@@ -170,6 +215,8 @@ class Spot:
                 return self._slope(quantity)
             if quantity.kind == "prediction":
                 return self._at(quantity, quantity.high)
+            if quantity.kind == "shift":
+                return self._shift(quantity)
             high = self._at(quantity, quantity.high)
             low = self._at(quantity, quantity.low, keep=True)
             if quantity.scale == "eydx":
@@ -177,20 +224,26 @@ class Spot:
             return high - low
 
     def _at(self, quantity: Quantity, value: Any, keep: bool = False) -> Tensor:
-        """Predictions with the column moved or set; a reference level's are kept."""
-        key = (quantity.column, quantity.kind, value)
+        """Predictions with the column set to a level; a reference level's are kept."""
+        key = (quantity.column, value)
         if key in self._kept:
             return self._kept[key]
         rows, j = self.rows, quantity.column
         if j is not None:
-            if quantity.kind == "shift":
-                rows = rows.with_column(j, as_numbers(rows.column(j)) + value)
-            else:
-                rows = rows.with_column(j, value)
+            rows = rows.with_column(j, value)
         found = self.function.at(self.reading, rows)(self.theta)
         if keep:
             self._kept[key] = found
         return found
+
+    def _shift(self, quantity: Quantity) -> Tensor:
+        j = quantity.column
+        assert j is not None
+        low, high, unit = ends(quantity, as_numbers(self.rows.column(j)))
+        below, above = self._values(
+            *(self.rows.with_column(j, to) for to in (low, high))
+        )
+        return (above - below) * torch.from_numpy(unit)[:, None]
 
     def _slope(self, quantity: Quantity) -> Tensor:
         assert quantity.column is not None
@@ -202,12 +255,9 @@ class Spot:
 
     def _derivative(self, quantity: Quantity) -> tuple[Tensor, Tensor]:
         """Predictions and their derivatives in the raw column, (b, m) both."""
-        if isinstance(self.function, AnyFunction):
+        if self.function.by_difference:
             low, high, width = _stepped(quantity, self.rows)
-            here, below, above = (
-                self.function.at(self.reading, rows)(self.theta)
-                for rows in (self.rows, low, high)
-            )
+            here, below, above = self._values(self.rows, low, high)
             return here, (above - below) / width
         value, slopes = self._slopes
         if not self.reading.transformers:
@@ -218,13 +268,14 @@ class Spot:
     @cached_property
     def _slopes(self) -> tuple[Tensor, Tensor]:
         """Predictions (b, m), and their derivatives in the inputs, (b, m, d)."""
-        assert isinstance(self.function, NetworkFunction)
+        assert isinstance(self.function, Smooth)
         z = self.function.scaled(self.reading.transform(self.rows.native))
         bent = self.function.bend(z)
         again = self.theta.requires_grad
         with torch.enable_grad():
             z.requires_grad_()
-            value = self.function(self.theta, z, bent)
+            # Each kind of function takes its own kind of bend.
+            value = self.function(self.theta, z, bent)  # type: ignore[arg-type]
             slopes = [
                 torch.autograd.grad(
                     column.sum(), z, create_graph=again, retain_graph=True
@@ -235,7 +286,7 @@ class Spot:
         return (value, slope) if again else (value.detach(), slope)
 
     def _unit(self, quantity: Quantity) -> float:
-        assert isinstance(self.function, NetworkFunction)
+        assert isinstance(self.function, Smooth)
         scaling = self.function.inputs
         return 1.0 if scaling is None else float(scaling.scale[quantity.column])
 
@@ -247,14 +298,37 @@ class Spot:
             # Some transformers refuse what lies outside the rows of the fit.
             return self._difference(*_stepped(quantity, self.rows, inside=True))
 
+    def _values(self, *tables: Table) -> Sequence[Tensor]:
+        """Predictions for tables of b rows each."""
+        if self.dear:
+            return self.function.at(self.reading, _stacked(tables))(self.theta).split(
+                len(self.rows)
+            )
+        return [self.function.at(self.reading, table)(self.theta) for table in tables]
+
+    def _transformed(self, low: Table, high: Table) -> tuple[Any, Any]:
+        """Transform two tables of b rows."""
+        if not self.dear:
+            return self.reading.transform(low.native), self.reading.transform(
+                high.native
+            )
+        found = self.reading.transform(_stacked((low, high)).native)
+        return found[: len(low)], found[len(low) :]
+
     def _difference(self, low: Table, high: Table, width: Tensor) -> Tensor:
-        assert isinstance(self.function, NetworkFunction)
-        below, above = (self.reading.transform(rows.native) for rows in (low, high))
+        assert isinstance(self.function, Smooth)
+        below, above = self._transformed(low, high)
         change = above - below
         dense = change.toarray() if sp.issparse(change) else change
         if self.function.inputs is not None:
             dense = dense / self.function.inputs.scale
         return torch.from_numpy(dense) / width
+
+
+def _stacked(tables: Sequence[Table]) -> Table:
+    """Put data frames one below the other."""
+    native = pd.concat([table.native for table in tables], ignore_index=True)
+    return Table(native, tables[0].names)
 
 
 def _stepped(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -51,11 +51,16 @@ class NetworkFunction:
     targets: Scaling | None
     target_transformer: Any
     target: str
+    by_difference: ClassVar[bool] = False
 
     @property
     def theta(self) -> Tensor:
         """Parameters of the first member, (P,)."""
         return self.members[0][1]
+
+    def among(self, rows: slice | np.ndarray) -> NetworkFunction:
+        """Take some of the rows: the function is the same for all."""
+        return self
 
     @classmethod
     def of(cls, reading: Reading, target: str) -> NetworkFunction:
@@ -210,11 +215,16 @@ class AnyFunction:
     """
 
     target: str
+    by_difference: ClassVar[bool] = True
 
     @property
     def theta(self) -> Tensor:
         """No parameters, (0,)."""
         return torch.zeros(0, dtype=torch.float64)
+
+    def among(self, rows: slice | np.ndarray) -> AnyFunction:
+        """Take some of the rows: the function is the same for all."""
+        return self
 
     def at(self, reading: Reading, rows: Table) -> Values:
         """Predictions for raw rows, whatever the parameters."""

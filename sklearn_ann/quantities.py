@@ -59,6 +59,10 @@ class Quantity:
         Half the width of a central difference, for slopes through transformers.
     limits : (float, float)
         What the column reached in the rows of the fit.
+    inside : bool
+        Whether a shift is kept within these limits.
+    grid : tuple of float
+        Values that both ends of a shift are taken to; empty where any will do.
     absent : str
         Why there is no such quantity; empty where there is.
     """
@@ -72,6 +76,8 @@ class Quantity:
     scale: str = "dydx"
     step: float = 0.0
     limits: tuple[float, float] = (-np.inf, np.inf)
+    inside: bool = False
+    grid: tuple[float, ...] = ()
     absent: str = ""
 
 
