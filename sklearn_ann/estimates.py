@@ -33,8 +33,8 @@ class Basis:
     Attributes
     ----------
     method : str
-        "classical", "HC0", "HC1", "HC2", "HC3", "cluster", "bootstrap", "debiased", or
-        "none" for estimates without standard errors.
+        "classical", "HC0", "HC1", "HC2", "HC3", "cluster", "bootstrap", "bayesian",
+        "debiased", or "none" for estimates without standard errors.
     why : str
         Why this method.
     law : Law

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .estimates import Basis
-from .evaluation import Averages, Averaging
+from .evaluation import Averaging
 from .fit_rows import FitRows
 from .quantities import Quantity
 from .reading import Reading
@@ -50,8 +50,12 @@ class Question:
         The rows averaged over.
     target : {"response", "link"}
     unconditional : bool
+    own_rows : bool
+        Whether the rows averaged over are those of the fit, as they are or with columns
+        held at values.
     n_replicates, n_seeds : int
     random_state : int, RandomState or None
+    add_seed_variance : bool
     """
 
     reading: Reading
@@ -60,9 +64,11 @@ class Question:
     over: Averaging
     target: str
     unconditional: bool = False
+    own_rows: bool = True
     n_replicates: int = 200
     n_seeds: int = 1
     random_state: Any = None
+    add_seed_variance: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +84,8 @@ class Answer:
     draws : ndarray of shape (R, q) or None
     absent : tuple of str of length q
     beside : mapping of str to ndarray of shape (q,)
+    quantities : sequence of Quantity or None
+        What was answered, where that is not what was asked.
     """
 
     estimate: np.ndarray
@@ -87,15 +95,16 @@ class Answer:
     draws: np.ndarray | None = None
     absent: tuple[str, ...] = ()
     beside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    quantities: Sequence[Quantity] | None = None
 
 
 Method = Callable[[Question], Answer]
 
 
-def missing_notes(question: Question, found: Averages) -> tuple[str, ...]:
-    """Say how many rows are left out of which effect."""
+def missing_notes(question: Question, missing: np.ndarray) -> tuple[str, ...]:
+    """Say how many rows (Q,) are left out of which effect."""
     left_out: dict[str, int] = {}
-    for quantity, count in zip(question.quantities, found.missing, strict=True):
+    for quantity, count in zip(question.quantities, missing, strict=True):
         if count:
             left_out[quantity.term] = int(count)
     return tuple(
@@ -104,9 +113,7 @@ def missing_notes(question: Question, found: Averages) -> tuple[str, ...]:
     )
 
 
-def spread_over(
-    question: Question, found: Averages, by_quantity: Sequence[str]
-) -> tuple[str, ...]:
-    """Repeat what holds for a quantity for its groups and outputs."""
-    times = found.values[0].size if len(found.values) else 0
+def spread_over(values: np.ndarray, by_quantity: Sequence[str]) -> tuple[str, ...]:
+    """Repeat what holds for a quantity for its groups and outputs, (Q, G, m)."""
+    times = values[0].size if len(values) else 0
     return tuple(text for text in by_quantity for _ in range(times))

@@ -28,6 +28,9 @@ METHODS_IN_WORDS = {
     "HC2": "robust (HC2)",
     "HC3": "robust (HC3)",
     "cluster": "by cluster",
+    "bootstrap": "bootstrap",
+    "bayesian": "Bayesian bootstrap",
+    "debiased": "debiased, cross-fitted",
     "none": "none",
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from .clusters import few_clusters
 from .covariance import classical, influences, leverages, summed_squares
 from .estimates import Basis
 from .evaluation import Averages, averages
@@ -32,7 +32,6 @@ from .validity import (
 )
 
 NAMES = ("classical", "HC0", "HC1", "HC2", "HC3", "cluster")
-FEW_CLUSTERS = 30
 # More rows make a linear programme that is slow to solve.
 MOST_ROWS_EXACT = 20_000
 GAUSS_NEWTON = "The Hessian is Gauss and Newton's: kinks have no curvature."
@@ -56,8 +55,8 @@ def sandwich(name: str) -> Method:
             found.jacobian.reshape(-1, P),  # type: ignore[union-attr]
             own,
         )
-        notes = (*answer.basis.notes, *missing_notes(question, found))
-        absent = spread_over(question, found, [p.absent for p in question.quantities])
+        notes = (*answer.basis.notes, *missing_notes(question, found.missing))
+        absent = spread_over(found.values, [p.absent for p in question.quantities])
         return replace(
             answer,
             basis=replace(answer.basis, notes=notes),
@@ -271,17 +270,9 @@ def _correction(fit: Fit) -> tuple[float, Law, tuple[str, ...]]:
         return n / (n - k), law, notes
     if fit.name != "cluster":
         return 1.0, law, notes
-    assert fit.rows.groups is not None
-    G = len(np.unique(fit.rows.groups[fit.rows.weight > 0]))
-    if G < 2:
-        raise Invalid("there is one group only, and a covariance needs two")
-    if G < FEW_CLUSTERS:
-        text = (
-            f"{G} clusters are few: with fewer than {FEW_CLUSTERS}, standard errors "
-            "by cluster tend to be too small."
-        )
-        warnings.warn(text, UserWarning, stacklevel=2)
-        notes = (*notes, text)
+    G, few = few_clusters(fit.rows)
+    assert G is not None
+    notes = (*notes, *few)
     return G / (G - 1) * (n - 1) / (n - k), Law(G - 1), notes
 
 

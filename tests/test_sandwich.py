@@ -499,6 +499,27 @@ def test_permutations_and_signs_change_nothing(fitted_network, unconditional):
     assert one.basis.penalised and one.basis.k == 9
 
 
+@pytest.mark.parametrize("activation", ["logistic", "softplus", "gelu", "silu", "relu"])
+def test_permutations_change_nothing_whatever_the_activation(activation):
+    X, y = two_units(0)
+    options = {"solver": "lbfgs", "alpha": 30.0, "tol": 1e-7, "max_iter": 1000}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = ANNRegressor(2, activation=activation, random_state=0, **options)
+        fitted.fit(X, y)
+        other = exchanged(fitted, [1, 0], np.ones(2))
+    asked = [{"vcov": "bootstrap", "n_replicates": 3}, {"vcov": "debiased"}]
+    if activation in ("logistic", "gelu"):  # the others do not come to rest here
+        asked += [{"vcov": "HC1"}, {"vcov": "HC1", "unconditional": True}]
+    for options in asked:
+        one, two = (
+            average_marginal_effects(m, X, y, random_state=0, **options)
+            for m in (fitted, other)
+        )
+        close(two.estimate, one.estimate)
+        close(two.std_error, one.std_error)
+
+
 def test_units_change_nothing_else():
     X, y = two_units(1)
     scale, shift = np.array([1e6, 1e-3]), np.array([3.0, -0.1])
@@ -899,13 +920,6 @@ def test_without_targets_there_are_estimates_only():
     assert np.isnan(found.std_error).all() and found.basis.method == "none"
     with pytest.raises(ValueError, match="y was not given"):
         average_marginal_effects(fitted, X, vcov="HC1")
-
-
-@pytest.mark.parametrize("vcov", ["bootstrap", "debiased"])
-def test_methods_to_come_are_refused(vcov):
-    X, y = wage1()
-    with pytest.raises(ValueError, match="not available in this version"):
-        average_marginal_effects(LinearRegression().fit(X, y), X, y, vcov=vcov)
 
 
 def test_losses_that_are_not_finite_are_refused():
