@@ -47,6 +47,7 @@ def average_marginal_effects(
     n_replicates: int = 200,
     n_seeds: int = 1,
     random_state: Any = None,
+    add_seed_variance: bool = False,
 ) -> Estimates:
     r"""Average the effects of columns on predictions, with standard errors.
 
@@ -92,8 +93,13 @@ def average_marginal_effects(
         targets.
     vcov : str, default="auto"
         "classical" (or "nonrobust"), "HC0", "HC1", "cluster"; "HC2" and "HC3" for
-        linear regression; "bootstrap", "debiased". "auto" takes HC1 (by cluster, if
-        there are groups) where it holds, and says what it took and why.
+        linear regression. "bootstrap" refits to drawn rows, or groups where there are
+        some, and "bayesian" to rows or groups with random weights; intervals are
+        normal, and the result carries the draws. "debiased" cross-fits, and corrects
+        what regularisation does to a mean or a probability, for the population's
+        average. "auto" takes HC1 (by cluster, if there are groups) where it holds,
+        otherwise "debiased" for means and probabilities, otherwise "bootstrap", and
+        says what it took and why.
     unconditional : bool, default=False
         Whether the target is the average over the population rather than over these
         rows: their own variation is then part of the standard error.
@@ -101,9 +107,13 @@ def average_marginal_effects(
     n_replicates : int, default=200
         Of the bootstrap.
     n_seeds : int, default=1
-        Refits with other seeds.
+        With more than one, the estimates are means over so many refits with other
+        seeds, and a column ``seed_sd`` holds their standard deviation.
     random_state : int, RandomState instance or None, default=None
-        Of bootstrap and refits.
+        Of bootstrap, folds and refits.
+    add_seed_variance : bool, default=False
+        Whether ``seed_sd**2 / n_seeds`` is added to analytic variances, so that they
+        include how the mean over seeds varies. Not to the bootstrap's, which has it.
 
     Returns
     -------
@@ -151,6 +161,7 @@ def average_marginal_effects(
     reading = read(estimator)
     rows = checked_rows_of_fit(reading, X, y, sample_weight, groups)
     _check_words(target, vcov, conf_level, n_replicates, n_seeds)
+    _check_seeds(n_seeds, add_seed_variance)
     columns = read_columns(reading, rows.table, features)
     quantities = effects_asked(reading, columns, kind, reference)
     return _estimates(
@@ -168,6 +179,7 @@ def average_marginal_effects(
         n_replicates=n_replicates,
         n_seeds=n_seeds,
         random_state=random_state,
+        add_seed_variance=add_seed_variance,
     )
 
 
@@ -189,6 +201,7 @@ def average_predictions(
     n_replicates: int = 200,
     n_seeds: int = 1,
     random_state: Any = None,
+    add_seed_variance: bool = False,
 ) -> Estimates:
     """Average predictions, with standard errors.
 
@@ -199,7 +212,8 @@ def average_predictions(
     features : str, int or sequence of them, default=None
         Columns with levels, or whole numbers: the average is then taken with all rows
         set to each level in turn (predictive margins). By default, rows as they are.
-    target, vcov, unconditional, conf_level, n_replicates, n_seeds, random_state
+    target, vcov, unconditional, conf_level, n_replicates, n_seeds, random_state, \
+add_seed_variance
         As for `average_marginal_effects`.
 
     Returns
@@ -226,6 +240,7 @@ def average_predictions(
     reading = read(estimator)
     rows = checked_rows_of_fit(reading, X, y, sample_weight, groups)
     _check_words(target, vcov, conf_level, n_replicates, n_seeds)
+    _check_seeds(n_seeds, add_seed_variance)
     columns = () if features is None else read_columns(reading, rows.table, features)
     return _estimates(
         "Average predictions",
@@ -242,6 +257,7 @@ def average_predictions(
         n_replicates=n_replicates,
         n_seeds=n_seeds,
         random_state=random_state,
+        add_seed_variance=add_seed_variance,
     )
 
 
@@ -270,11 +286,12 @@ def _estimates(
         over,
         target,
         unconditional,
+        own_rows=newdata is None and (at == "overall" or isinstance(at, Mapping)),
         **options,
     )
     with threads(1), torch.inference_mode(False):
         answer = answered(question, vcov)
-    labels = _labels(reading, quantities, groups)
+    labels = _labels(reading, answer.quantities or quantities, groups)
     return Estimates(
         title,
         labels,
@@ -309,6 +326,14 @@ def _check_words(
             raise ValueError(
                 f"{name} must be a whole number of at least 1; got {value!r}."
             )
+
+
+def _check_seeds(n_seeds: int, add_seed_variance: bool) -> None:
+    if add_seed_variance and n_seeds < 2:
+        raise ValueError(
+            "add_seed_variance=True needs n_seeds of at least 2: one seed does not "
+            f"tell how estimates vary with it. Got n_seeds={n_seeds!r}."
+        )
 
 
 def _check_unconditional(unconditional: bool, newdata: Any, at: Any) -> None:

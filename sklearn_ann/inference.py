@@ -7,14 +7,18 @@ holds, and falls back where it does not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from .bootstrapped import bootstrapped
+from .debiased import debiased
 from .estimates import Basis
 from .evaluation import averages
 from .functions import function_of
 from .questions import Answer, Invalid, Method, Question, missing_notes, spread_over
+from .reseeded import refits, reseeded
 from .sandwich import NAMES, sandwich
 
 
@@ -27,8 +31,6 @@ def answered(question: Question, vcov: str) -> Answer:
         When there is no such method, or it does not hold (`Invalid`).
     """
     vcov = "classical" if vcov == "nonrobust" else vcov
-    if question.n_seeds > 1:
-        raise ValueError("n_seeds above 1 is not available in this version.")
     if vcov == "auto":
         return automatic(question)
     if vcov not in METHODS:
@@ -38,7 +40,7 @@ def answered(question: Question, vcov: str) -> Answer:
         )
     _check_groups(question, vcov)
     try:
-        return METHODS[vcov](question)
+        return over_seeds(question)(METHODS[vcov])
     except Invalid as refusal:
         raise refusal.of(vcov) from None
 
@@ -54,20 +56,42 @@ def _check_groups(question: Question, vcov: str) -> None:
         )
 
 
+def over_seeds(question: Question) -> Callable[[Method], Answer]:
+    """Return what applies a method: to the fit, or to its refits with other seeds.
+
+    These are fitted here, once for all methods that are tried.
+
+    Raises
+    ------
+    Invalid
+        When there cannot be such refits.
+    """
+    if question.n_seeds == 1:
+        return lambda method: method(question)
+    asked = refits(question)
+    return lambda method: reseeded(asked, method)
+
+
 def automatic(question: Question) -> Answer:
     """Take the sandwich where it holds, else what serves any fit. Never refuses."""
     name = "HC1" if question.rows.groups is None else "cluster"
-    fallback = "debiased" if question.reading.is_mean else "bootstrap"
-    reasons = []
-    for method in (name, fallback):
+    reasons: list[str] = []
+    try:
+        apply = over_seeds(question)
+    except Invalid as refusal:
+        return estimates_only(question, f"auto; {refusal.reason}")
+    fallbacks = (
+        ("debiased", "bootstrap") if question.reading.is_mean else ("bootstrap",)
+    )
+    for method in (name, *fallbacks):
         try:
-            found = METHODS[method](question)
+            found = apply(METHODS[method])
         except Invalid as refusal:
             reasons.append(f"not {method}, because {refusal.reason}")
             continue
         why = "; ".join(["auto", *(reasons or [_why_valid(found.basis)])])
         return replace(found, basis=replace(found.basis, why=why))
-    return estimates_only(question, "; ".join(["auto", *reasons]))
+    return estimates_only(question, "; ".join(["auto", *dict.fromkeys(reasons)]))
 
 
 def _why_valid(basis: Basis) -> str:
@@ -88,24 +112,15 @@ def estimates_only(question: Question, why: str) -> Answer:
             why,
             penalised=bool(question.reading.penalty),
             n=question.rows.n,
-            notes=missing_notes(question, found),
+            notes=missing_notes(question, found.missing),
         ),
-        absent=spread_over(question, found, [p.absent for p in question.quantities]),
+        absent=spread_over(found.values, [p.absent for p in question.quantities]),
     )
-
-
-def _not_yet(name: str) -> Method:
-    def refuse(question: Question) -> Answer:
-        raise Invalid(
-            "it is not available in this version",
-            "use vcov='HC1' with a fit for which it holds",
-        )
-
-    return refuse
 
 
 METHODS: dict[str, Method] = {
     **{name: sandwich(name) for name in NAMES},
-    "bootstrap": _not_yet("bootstrap"),
-    "debiased": _not_yet("debiased"),
+    "bootstrap": bootstrapped("bootstrap"),
+    "bayesian": bootstrapped("bayesian"),
+    "debiased": debiased,
 }
