@@ -46,6 +46,12 @@ SECTIONS = (
         "Two hundred replicates as one stack, against as many fits one by one.",
     ),
     (
+        "Effects",
+        "bench_effects",
+        "`average_marginal_effects` with no option set, in times of the fit whose "
+        "effects they are; and bootstrap standard errors as one stack, against a loop.",
+    ),
+    (
         "Memory",
         "bench_memory",
         "Peak memory, each in a process of its own.",
