@@ -1,6 +1,8 @@
 """Effects of raw columns: what is asked, through what, over which rows."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -175,7 +177,7 @@ def test_ensembles_have_the_effects_of_their_predictions(target):
     )  # fmt: skip
     for labels in ((y > 0).astype(int), np.digitize(y, [-0.5, 0.5])):
         fitted = ours.fit(X, labels)
-        effects = average_marginal_effects(fitted, X, labels, target=target)
+        effects = average_marginal_effects(fitted, X, target=target)
 
         def predict(X, fitted=fitted):
             if target == "response":
@@ -198,7 +200,7 @@ def test_what_is_no_network_has_contrasts_of_a_standard_deviation():
         (RandomForestClassifier(10, random_state=0), np.digitize(y, [-0.5, 0.5])),
     ):
         fitted = estimator.fit(X, target)
-        effects = average_marginal_effects(fitted, X, target)
+        effects = average_marginal_effects(fitted, X)
         predict = getattr(fitted, "predict_proba", fitted.predict)
         sd = X.std(axis=0)
         by_hand = [
@@ -207,7 +209,7 @@ def test_what_is_no_network_has_contrasts_of_a_standard_deviation():
         ]
         close(effects.estimate, np.ravel(by_hand))
         assert set(effects.labels["contrast"]) == {"+1 sd"}
-        slopes = average_marginal_effects(fitted, X, target, kind="slope")
+        slopes = average_marginal_effects(fitted, X, kind="slope")
         close(slopes.estimate, 0.0, atol=1e-12)  # the derivative of a tree
 
 
@@ -748,7 +750,8 @@ def ask(**options):
         ({"vcov": None}, "vcov must be a word such as 'HC1'; got None"),
         ({"conf_level": 95}, "conf_level must lie between 0 and 1; got 95"),
         ({"n_replicates": 0}, "n_replicates must be a whole number of at least 1"),
-        ({"n_seeds": 2}, "n_seeds above 1 is not available in this version"),
+        ({"n_seeds": 0}, "n_seeds must be a whole number of at least 1"),
+        ({"add_seed_variance": True}, "add_seed_variance=True needs n_seeds"),
         ({"y": np.zeros(3)}, "inconsistent numbers of samples"),
         ({"sample_weight": np.zeros(526)}, "at least one non-zero number"),
         ({"sample_weight": -np.ones(526)}, "Negative values"),
@@ -808,3 +811,21 @@ def test_a_single_class():
     fitted = ANNClassifier(()).fit(X, np.zeros(len(X)))
     with pytest.raises(ValueError, match="y has one class only"):
         average_marginal_effects(fitted, X, np.zeros(len(X)), vcov="HC1")
+
+
+# --------------------------------------------------------------------------- the docs
+
+PAGE = Path(__file__).parents[1] / "docs" / "effects.md"
+
+
+def test_the_page_prints_what_it_shows(capsys):
+    blocks = re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```",
+        PAGE.read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert len(blocks) == 5
+    names = {"__name__": "__main__"}
+    for code, shown in blocks:
+        exec(compile(code, PAGE.name, "exec"), names)
+        assert capsys.readouterr().out == shown

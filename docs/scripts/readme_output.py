@@ -15,7 +15,7 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("causal", "comparison", "intervals", "specification")
+        for name in ("causal", "comparison", "effects", "intervals", "specification")
     ),
 )
 EXAMPLE = re.compile(r"```python\n(.*?)```(\n\n```text\n.*?```)?", flags=re.DOTALL)
