@@ -144,7 +144,7 @@ best_validation_score_ : float or None
     The highest of them.
 learning_rates_ : list of float
     The rate of each epoch.
-gradient_norms_ : ndarray of shape (n_iter_, n_layers_ - 1)
+gradient_norms_ : ndarray of shape (`n_iter_`, `n_layers_` - 1)
     Norm of the gradient by layer, in the last batch of each epoch, before clipping.
 n_iter_, t_ : int
     Epochs, and rows seen in them.

@@ -66,7 +66,7 @@ class FittedNetworkMixin:
 
     @property
     def gradient_norms_(self) -> np.ndarray:
-        """Norm of the gradient by epoch and layer, (n_iter_, n_layers_ - 1)."""
+        """Norm of the gradient by epoch and layer, (`n_iter_`, `n_layers_` - 1)."""
         check_is_fitted(self)
         return np.array(self._gradient_norms)
 

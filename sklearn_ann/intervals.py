@@ -92,7 +92,7 @@ class ConformalRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         How far each of their outcomes lies outside what is predicted, in units of y;
         negative where it lies between the predicted quantiles.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X had names.
 
     See Also
