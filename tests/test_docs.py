@@ -1,0 +1,84 @@
+"""The pages name every public name, print what they show, and have no broken link."""
+
+import contextlib
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import sklearn_ann
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Pages whose subject has no test file of its own that runs them.
+PAGES = ("beside_linear", "big_data", "first_network", "tuning")
+BLOCK = re.compile(
+    r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", flags=re.DOTALL | re.MULTILINE
+)
+
+
+def extension(name):
+    """A module of docs/_extensions, without Sphinx."""
+    spec = importlib.util.spec_from_file_location(
+        name, DOCS / "_extensions" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", sklearn_ann.__all__)
+def test_the_reference_has_every_public_name(name):
+    lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
+    assert f"   {name}" in lines, f"{name} has no line in docs/api.rst"
+
+
+@pytest.mark.parametrize("name", sklearn_ann.__all__)
+def test_every_public_name_has_an_example(name):
+    """They are run as doctests, by the options in pyproject.toml."""
+    text = getattr(sklearn_ann, name).__doc__
+    assert "\n    Examples\n    --------\n" in text
+    assert ">>> " in text.partition("Examples\n")[2]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_prints_what_it_shows(page):
+    blocks = BLOCK.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    assert any(shown for _, shown in blocks)
+    names = {"__name__": "__main__"}  # a later block goes on with what is there
+    for code, shown in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, f"{page}.md", "exec"), names)
+        assert printed.getvalue() == shown
+
+
+SITE = {
+    "index.html": """<h1 id="top">A</h1><a href="other.html#place">fine</a>
+        <a href="#top">fine</a> <a href="https://example.org/x#y">not ours</a>
+        <a href="other.html#elsewhere">broken</a> <img src="none.png">""",
+    "sub/page.html": """<a href="../other.html">fine</a> <a href="..">fine</a>
+        <a href="other.html">broken</a>""",
+    "other.html": """<p id="place">B</p><a href="a%20name.txt">fine</a>""",
+    "a name.txt": "a file",
+}
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    for name, text in SITE.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert extension("internal_links").broken_links(tmp_path) == [
+        ("index.html", "none.png"),
+        ("index.html", "other.html#elsewhere"),
+        ("sub/page.html", "other.html"),
+    ]
+
+
+def test_the_gallery_has_an_order_for_its_examples():
+    order = extension("gallery_pages").ORDER
+    files = {path.stem.removeprefix("plot_") for path in ROOT.glob("examples/plot_*")}
+    assert sorted(order) == sorted(files)
