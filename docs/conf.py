@@ -72,6 +72,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery_pages.reading_order",
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib", "gallery_pages.plain_state"),
+    "reset_modules_order": "both",
     "doc_module": ("sklearn_ann",),
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"sklearn_ann": None},

@@ -4,7 +4,25 @@ import warnings
 from pathlib import Path
 
 # The order of reading. An example that is not listed comes after these.
-ORDER = ()
+ORDER = (
+    # the lesson
+    "neuron_logit",
+    "linear_layers",
+    "hidden_layers",
+    "softmax",
+    "universal_approximation",
+    "gradient_descent",
+    "stochastic_descent",
+    "back_propagation",
+    "vanishing_gradients",
+    "gpu",
+    # applications
+    "wages",
+    "logit_effects",
+    "grid_search",
+    "ensembles_intervals",
+    "double_machine_learning",
+)
 
 STYLE = {
     "figure.dpi": 100,
@@ -24,13 +42,21 @@ def reading_order(filename: str) -> tuple[int, str]:
     return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
-def plain_state(_conf: dict, _filename: str) -> None:
-    """Before each example: its pictures alike, and its warnings errors."""
+_around_an_example = warnings.catch_warnings()
+
+
+def plain_state(_conf: dict, _filename: str, when: str) -> None:
+    """Around an example: its pictures like all others, and its warnings errors."""
     import matplotlib  # here: the tests read this file without it
 
+    if when == "after":
+        _around_an_example.__exit__()
+        return
     matplotlib.rcParams.update(STYLE)
+    _around_an_example.__init__()
+    _around_an_example.__enter__()
     warnings.simplefilter("error")
-    # Other packages may warn of each other; what concerns us is ours and its users'.
+    # What packages warn their developers of is not for the reader of an example.
     for category in (DeprecationWarning, FutureWarning, ImportWarning):
         warnings.filterwarnings("ignore", category=category)
 
