@@ -37,6 +37,7 @@ exclude_patterns = [
 ]
 templates_path = ["_templates"]
 
+smartquotes = False  # 'relu' stays what can be typed
 # Single backticks in docstrings are parameters and attributes as often as functions.
 default_role = "literal"
 

@@ -138,12 +138,12 @@ table.style.format(formats)
 # ----------------------
 # The time of a step is about that of its calls plus operations over the peak, the grey
 # line. A GPU has calls too: some 30 kernels a step at several microseconds each, or
-# about one launch when the step is captured and replayed as a graph. The lines for a GPU
-# below are *assumptions* in round numbers, not measurements: 50 trillion operations a
-# second, and 200 microseconds a step launched one by one, or 30 replayed. Under them a
-# GPU begins to pay somewhere between a million and ten million operations a step, which
-# are networks of some ten to a hundred units in each of two layers, and is a hundred
-# times as fast as one core at ten billion.
+# about one launch when the step is captured and replayed as a graph. The lines for a
+# GPU below are *assumptions* in round numbers, not measurements: 50 trillion operations
+# a second, and 200 microseconds a step launched one by one, or 30 replayed. Under them
+# a GPU begins to pay somewhere between a million and ten million operations a step,
+# which are networks of some ten to a hundred units in each of two layers, and is a
+# hundred times as fast as one core at ten billion.
 
 import matplotlib.pyplot as plt
 
