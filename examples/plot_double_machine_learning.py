@@ -125,5 +125,5 @@ for axis, found, title in zip(axes, (known, real), titles, strict=True):
     axis.set_yticks(places, found.index)
     axis.set(title=title, ylim=(-0.6, 2.6), xlabel="effect, 95% interval")
 axes[0].axvline(TRUTH, color="C1", ls="--", label="truth")
-axes[0].legend(loc="lower right")
+axes[0].legend(loc="upper center")
 figure.tight_layout()

@@ -103,6 +103,7 @@ for name, effects in {"logit": of_logit, "network": of_network}.items():
 left.axvline(0, color="0.7", lw=1)
 left.set_yticks(np.arange(X.shape[1])[::-1], X.columns)
 left.set(title="Average effects, 95% intervals", xlabel="change of the probability")
+left.locator_params(axis="x", nbins=5)
 left.legend()
 for name, frame in frames.items():
     mark, shift = marks[name]

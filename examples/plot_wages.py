@@ -116,9 +116,10 @@ for name, style in styles.items():
     for education in educations:
         label = name if education == educations[0] else None
         left.plot(ages, profile(fitted[name], education), style, label=label)
-for education, height in zip(educations, (4.33, 4.72), strict=True):
-    left.annotate(education, (58, height), fontsize=9, color="0.4")
-left.set(title="Log wage by age", xlabel="age")
+for education, height in zip(educations, (4.47, 4.84), strict=True):
+    place = (80, height)
+    left.annotate(education.replace(" ", "\n"), place, annotation_clip=False)
+left.set(title="Log wage by age", xlabel="age", ylim=(4.1, 5.02))
 left.legend(loc="lower right", fontsize="small")
 
 names = effects["network"].to_frame()["term"]
@@ -134,5 +135,5 @@ for shift, (name, mark) in zip(
 right.axvline(0, color="0.7", lw=1)
 right.set_yticks(np.arange(len(names))[::-1], names)
 right.set(title="Average effects, 95% intervals", xlabel="effect on the log wage")
-right.legend(loc="lower left", fontsize="small")
+right.legend(loc="upper right", fontsize="small")
 figure.tight_layout()
