@@ -68,7 +68,21 @@ models = {
     "OLS, age squared": make_pipeline(with_square, LinearRegression()),
     "network": make_pipeline(preprocessing(wages.X), network),
 }
-print(compare(models, wages.X, wages.y, cv=5))
+result = compare(models, wages.X, wages.y, cv=5)
+print(result)
+
+# %%
+# The intervals of the scores overlap, those of the differences leave no doubt: all
+# models were tested on the same rows.
+
+import matplotlib.pyplot as plt
+
+from sklearn_ann.plotting import ComparisonDisplay
+
+figure, axes = plt.subplots(2, 1, figsize=(7, 5))
+for axis, kind in zip(axes, ("score", "difference"), strict=True):
+    ComparisonDisplay.from_comparison(result, metric="R2", kind=kind, ax=axis)
+figure.tight_layout()
 
 # %%
 # The network is better than OLS without having been told about age. OLS with the square
@@ -95,8 +109,6 @@ print(effects["network"])
 # An average hides what a network is for. The predicted wage by age, for two levels of
 # education, with the other columns as they are in the data: each curve is an average
 # over the 3000 men, with age and education set to the given values.
-
-import matplotlib.pyplot as plt
 
 ages = np.arange(18, 81, 3)
 educations = ["high school", "advanced degree"]

@@ -300,8 +300,8 @@ class Comparison:
         Parameters
         ----------
         stars : bool, default=False
-            Whether to mark effects by their p-values: * below .1, ** below .05, ***
-            below .01.
+            Whether to mark effects by their p-values: one star below .1, two below
+            .05, three below .01.
 
         Returns
         -------

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_ann
+from sklearn_ann import plotting
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -33,6 +34,14 @@ def extension(name):
 def test_the_reference_has_every_public_name(name):
     lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
     assert f"   {name}" in lines, f"{name} has no line in docs/api.rst"
+
+
+def test_the_reference_has_every_picture():
+    lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
+    displays = [name for name in vars(plotting) if name.endswith("Display")]
+    assert displays
+    for name in displays:
+        assert f"   plotting.{name}" in lines, f"{name} has no line in docs/api.rst"
 
 
 @pytest.mark.parametrize("name", sklearn_ann.__all__)

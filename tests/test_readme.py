@@ -3,12 +3,14 @@
 import contextlib
 import io
 import re
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"-?\d+\.\d+")
 
@@ -63,6 +65,21 @@ def scores(text):
     rows = re.findall(r"^(?:OLS|network) .*\(.*$", text, flags=re.MULTILINE)
     assert len(rows) == 2
     return [float(NUMBER.findall(row)[i]) for row in rows for i in (0, 2)]
+
+
+def test_images_are_those_that_their_script_draws(tmp_path):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    path = ROOT / "docs" / "scripts" / "readme_images.py"
+    drawn = runpy.run_path(str(path))["IMAGES"]
+    shown = re.findall(r"!\[[^]]*\]\(docs/images/(.*?)\)", README)
+    assert sorted(shown) == sorted(drawn)
+    for name, draw in drawn.items():
+        draw(tmp_path / name)
+        ours = pyplot.imread(ROOT / "docs" / "images" / name)
+        again = pyplot.imread(tmp_path / name)
+        assert again.shape == ours.shape
+        # Other versions of matplotlib may place a letter elsewhere, not a line.
+        assert abs(again - ours).mean() < 0.01
 
 
 def test_the_check_sees_other_words_and_other_scores():
