@@ -27,7 +27,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sklearn_ann import ANNRegressor, batched_fits
 from sklearn_ann.tables import load_wages, make_problem, preprocessing
@@ -51,7 +50,7 @@ theirs = MLPRegressor(**shared)
 
 def searched(network):
     """The search, fitted, and its seconds."""
-    pipeline = make_pipeline(preprocessing(wages.X), StandardScaler(), network)
+    pipeline = make_pipeline(preprocessing(wages.X), network)
     name = type(network).__name__.lower()
     grid = {
         f"{name}__learning_rate_init": [0.001, 0.003, 0.01, 0.03],
