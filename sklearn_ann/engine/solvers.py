@@ -254,7 +254,7 @@ class Descent(Solver):
         return total
 
     def _read(self, total: Tensor, ends: Tensor) -> tuple[list[float], list[float]]:
-        """Fetch the epoch's losses, its norms, and what tells whether parameters are finite."""
+        """Fetch the epoch's losses, its norms, and whether parameters are finite."""
         if self._graphs is not None and self._noted is None:
             self._note_norms()
         if self._noted is None:
