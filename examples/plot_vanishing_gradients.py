@@ -77,11 +77,11 @@ first, last = (pd.Series({n: g[i] for n, g in norms.items()}) for i in (0, -1))
 pd.DataFrame({"first layer": first, "last layer": last}).map("{:.0e}".format)
 
 # %%
-# The slope of the logistic curve is at most a quarter, so every layer takes at least
-# that away. ``relu`` has slope one on half of its line and zero on the other: with
-# starting weights of variance 2 over the number of inputs (He et al. 2015) a signal
-# keeps its size on average; with half of that it loses some in every layer, with four
-# times that it explodes.
+# The slope of the logistic curve is at most a quarter, so every layer passes on at most
+# a quarter, times its weights. ``relu`` has slope one on half of its line and zero on
+# the other: with starting weights of variance 2 over the number of inputs (He et al.
+# 2015) a signal keeps its size on average; with half of that it loses some in every
+# layer, with four times that it explodes.
 #
 # What it means for training
 # --------------------------

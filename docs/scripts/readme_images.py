@@ -22,7 +22,14 @@ def wages(path: Path) -> None:
     """Log wage by age: the mean prediction with everybody at an age."""
     table = make_problem(load_wages(), target="log_wage")
     network = ANNRegressor(
-        16, activation="tanh", solver="lbfgs", alpha=30, random_state=0
+        hidden_layer_sizes=16,
+        activation="tanh",
+        solver="lbfgs",
+        alpha=30,
+        early_stopping=False,
+        linear_skip=False,
+        n_estimators=1,
+        random_state=0,
     )
     ages = pd.Index(range(18, 81), name="age")
     curves = {}
