@@ -130,9 +130,11 @@ table.style.format(formats)
 
 # %%
 # Read the last column from above: the smallest network reaches next to nothing of the
-# peak, since its time is calls; wide ones reach most of it. For comparison: the large
-# language models of Narayanan et al. (2021, Table 1), 1.7 to 1008 billion parameters on
-# up to 3072 GPUs, trained at 44 to 52% of their GPUs' peak.
+# peak, since its time is calls; wide ones reach a large part of it. How large, on a
+# machine that does nothing else, is on the page of :doc:`benchmarks </benchmarks>`;
+# here the builder of these pages may have been busy. For comparison: the large language
+# models of Narayanan et al. (2021, Table 1), 1.7 to 1008 billion parameters on up to
+# 3072 GPUs, trained at 44 to 52% of their GPUs' peak.
 #
 # Where they would cross
 # ----------------------

@@ -41,8 +41,8 @@ assert np.allclose(classical.std_error, theirs.margeff_se, rtol=1e-5)
 # -----------
 # A few smooth units, a mild penalty (a thousandth of the rows), and trained until it
 # has converged: then the standard errors of White (1982, 1989) hold for its effects,
-# and the table says that it chose them. They are for what the penalised fit aims at.
-# Nothing is said about its weights, which are not identified.
+# and the table says that it chose them (:doc:`/effects`). They are for what the
+# penalised fit aims at. Nothing is said about its weights, which are not identified.
 
 network = ANNClassifier(
     hidden_layer_sizes=4,

@@ -98,12 +98,12 @@ table.style.format(formats)
 # %%
 # What the table shows
 # --------------------
-# - *Test errors equal training errors.* There is no noise to fit, and 1000 rows pin the
-#   curve down. With noise, more units would also mean more variance.
+# - *Test errors are nearly training errors.* There is no noise to fit, and 1000 rows
+#   pin the curve down. With noise, more units would also mean more variance.
 # - *With Adam the error falls from 1 to 50 units, and then no further*: 500 units are
-#   no better than 50. The functions that 500 units can draw include all that 50 can,
-#   so this is not the error of the *approximation*. It is that of the *optimisation*:
-#   1000 steps do not arrive.
+#   no better than 50. The functions that 500 units can draw include all that 50 can, so
+#   this is not the error of the *approximation*. It is that of the *optimisation*: 1000
+#   steps do not arrive.
 # - *With L-BFGS, which gets further, one unit is enough for an error of some
 #   ten-thousandths.* On the unit interval this polynomial is nearly a piece of one
 #   S-curve, so hardly anything is needed to approximate it. Here, too, 500 units end

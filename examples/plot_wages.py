@@ -30,7 +30,7 @@ from sklearn_ann import neglected_nonlinearity_test
 test = neglected_nonlinearity_test(
     wages.X[["year", "age"]], wages.y, n_draws=10, random_state=0
 )
-print(f"{test.df} terms added, p-value below .001: {test.p_value < 0.001}")
+print(f"distribution F{test.df}, p-value below .001: {test.p_value < 0.001}")
 
 # %%
 # Who predicts better?
