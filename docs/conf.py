@@ -97,7 +97,11 @@ html_favicon = "_static/network.svg"
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
-    "logo": {"image_light": "_static/network.svg", "text": "sklearn_ann"},
+    "logo": {
+        "image_light": "_static/network.svg",
+        "image_dark": "_static/network.svg",
+        "text": "sklearn_ann",
+    },
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 6,
