@@ -25,8 +25,9 @@ import joblib
 
 from .engine.fit import Outcome
 from .engine.training import Cancelled
-from .fitting import Request, Tables, stacks, through, train_stack
+from .fitting import Tables, stacks, through, train_stack
 from .memory import MemoryGauge
+from .requests import Request
 from .waiting import Aborted, Call, Task, Waiter
 
 # At first, before it is known what a task costs, as many tasks as there are cores,

@@ -58,7 +58,7 @@ from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
 from .engine.fit import Fit, Outcome
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
-from .fitting import Request, fit_networks
+from .fitting import fit_networks
 from .frames import Coding, check_kinds
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
 from .members import train_members
@@ -70,6 +70,7 @@ from .parameters import (
     make_plan,
     most_one_hot,
 )
+from .requests import Request
 from .signatures import ClassifierParameters, RegressorParameters
 from .watching import Attributes, Watcher, validation_scorer
 
@@ -93,6 +94,8 @@ class Job:
     watcher : Watcher
         Silent until it is told to begin.
     seed : int
+    starts_linear : bool
+        Whether the linear skip starts at the linear model of the fit's rows.
     """
 
     fits: list[Fit]
@@ -102,13 +105,17 @@ class Job:
     attributes: Attributes
     watcher: Watcher
     seed: int
+    starts_linear: bool = False
 
     @property
     def requests(self) -> list[Request]:
         """What to ask `fit_networks` for, in the order of the fits."""
         plan, loss = self.plan, self.target.loss
         place = (plan.options, plan.device, plan.dtype)
-        return [Request(fit, plan.architecture, loss, *place) for fit in self.fits]
+        return [
+            Request(fit, plan.architecture, loss, *place, self.starts_linear)
+            for fit in self.fits
+        ]
 
 
 class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
@@ -260,7 +267,9 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             for fit in fits:
                 fit.validate = scorer
         watcher = Watcher(self, rows, sample_weight, attributes)
-        return Job(fits, plan, target, model, attributes, watcher, seed)
+        new = memory is None and all(start is None for start in given)
+        linear = new and architecture.linear_skip
+        return Job(fits, plan, target, model, attributes, watcher, seed, linear)
 
     def _keep(self, job: Job, outcomes: list[Outcome]) -> Outcome:
         """Become fitted: keep the best of a job's outcomes, and return it."""

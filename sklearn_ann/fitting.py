@@ -10,18 +10,16 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .engine.architecture import Architecture
 from .engine.device import threads
 from .engine.fit import Fit, Outcome
-from .engine.losses import Loss
-from .engine.optimizers import SolverOptions
 from .engine.rows import CHUNK_NUMBERS, SparseRows
 from .engine.training import train
+from .linear_starts import start_at_linear_models
+from .requests import Door, Request
 
 # Parameters of one stack (K x P), with gradient, moments and copies some eight times
 # as many numbers: half a gigabyte in float64.
@@ -31,39 +29,6 @@ MOST_STACKED_NUMBERS = 2**23
 CACHED_NUMBERS = 2**17
 
 
-@dataclass(slots=True)
-class Request:
-    """One network asked for: a fit, and what decides whom it can share a stack with."""
-
-    fit: Fit
-    architecture: Architecture
-    loss: Loss
-    options: SolverOptions
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def key(self) -> tuple:
-        """Requests of equal keys can be trained as one stack."""
-        x = self.fit.x
-        sparse = isinstance(x, SparseRows)
-        centred = isinstance(x, SparseRows) and x.shift is not None
-        # A resumed L-BFGS fit brings its own memory along, and stays alone.
-        resumed = self.options.name == "lbfgs" and self.fit.state is not None
-        return (
-            self.architecture,
-            self.loss,
-            self.options,
-            self.device,
-            self.dtype,
-            sparse,
-            centred,
-            self.fit.expansion,
-            id(self.fit) if resumed else None,
-        )
-
-
-Door = Callable[[Sequence[Request]], list[Outcome]]
 _local = threading.local()
 
 
@@ -80,6 +45,9 @@ def fit_networks(requests: Sequence[Request]) -> list[Outcome]:
         In the order of the requests.
     """
     door: Door = getattr(_local, "door", train_requests)
+    linear = [request for request in requests if request.starts_linear]
+    if linear:
+        start_at_linear_models(linear, door)
     return door(requests)
 
 

@@ -277,7 +277,7 @@ def make_plan(
     return Plan(
         architecture,
         _options(estimator, solver),
-        _settings(estimator, batch, incremental),
+        _settings(estimator, batch, incremental, architecture),
         device,
         dtype,
     )
@@ -328,7 +328,9 @@ def _options(estimator: Any, solver: str) -> SolverOptions:
     )
 
 
-def _settings(estimator: Any, batch: int | None, incremental: bool) -> Settings:
+def _settings(
+    estimator: Any, batch: int | None, incremental: bool, architecture: Architecture
+) -> Settings:
     limit = estimator.max_grad_norm
     return Settings(
         learning_rate_init=float(estimator.learning_rate_init),
@@ -344,4 +346,5 @@ def _settings(estimator: Any, batch: int | None, incremental: bool) -> Settings:
         batch_size=batch,
         shuffle=bool(estimator.shuffle),
         early_stopping=bool(estimator.early_stopping),
+        start_counts=architecture.linear_skip,
     )

@@ -19,9 +19,10 @@ from .encoding import has_gaps
 from .engine.fit import Outcome
 from .engine.rows import SparseRows
 from .estimators import ANNClassifier, ANNRegressor, Job
-from .fitting import Request, fit_networks
+from .fitting import fit_networks
 from .guarding import failure
 from .members import assemble_members, keep_members
+from .requests import Request
 from .resampling import Sample
 
 # Tables that wait to be trained on: replicates that differ in their scales or

@@ -11,7 +11,8 @@ from typing import Any
 import joblib
 
 from .engine.fit import Epoch, Outcome
-from .fitting import Request, through, train_requests
+from .fitting import through, train_requests
+from .requests import Request
 
 
 class Aborted(BaseException):

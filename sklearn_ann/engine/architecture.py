@@ -18,6 +18,9 @@ from torch import Tensor
 from .embeddings import Embedding, numbers_of
 from .layers import ACTIVATIONS, INITIALIZERS
 
+# Size of the last layer's start where a linear skip leads to the output too.
+_BESIDE_SKIP = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -186,7 +189,9 @@ class Architecture:
         A network without hidden layer starts at zero: its problem is convex. (With
         embeddings it is not, and their maps are drawn all the same: were they zero too,
         no gradient would lead on.) Hidden biases are drawn, in +-1/sqrt(fan_in): with
-        zeros every kink of a ReLU network of one column would sit at its mean.
+        zeros every kink of a ReLU network of one column would sit at its mean. Beside a
+        linear skip the last layer starts at a tenth of its size: what the skip knows is
+        not drowned.
         """
         weights: list[np.ndarray] = []
         biases: list[np.ndarray] = []
@@ -215,7 +220,9 @@ class Architecture:
             last = layer == len(self.hidden)
             name = self.activations[layer] if not last else "identity"
             init = ACTIVATIONS[name].init
-        return INITIALIZERS[init](rng, fan_in, fan_out)
+        drawn = INITIALIZERS[init](rng, fan_in, fan_out)
+        is_last = layer == len(self.hidden)
+        return drawn * _BESIDE_SKIP if is_last and self.linear_skip else drawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,10 @@ class Course:
         Its own, also where it goes on from an earlier fit's.
     done_before, last_epoch : int
         Epochs of earlier fits, and the number of the last one allowed.
-    watched, stops_early, has_validation_loss : bool
+    watched, stops_early, has_validation_loss, start_counts : bool
         Whether the network is scored after each epoch; whether the score decides when
-        to stop and which parameters are kept; whether it is a loss on rows.
+        to stop and which parameters are kept; whether it is a loss on rows; whether
+        the start is scored too.
     seconds : float
         Its share of the stack's time so far.
     """
@@ -49,6 +50,7 @@ class Course:
         "n_rows",
         "record",
         "seconds",
+        "start_counts",
         "stops_early",
         "watched",
     )
@@ -69,6 +71,9 @@ class Course:
         # L-BFGS knows by itself when it is done.
         self._has_patience = self.stops_early or solver != "lbfgs"
         self._adaptive = schedule == "adaptive"
+        self.start_counts = (
+            settings.start_counts and self.stops_early and fit.state is None
+        )
 
     @property
     def epochs(self) -> int:
@@ -88,6 +93,11 @@ class Course:
         self.record.scores.append(score)
         if self.stops_early and score > self.record.best_score:
             self.record.best_row = row()
+
+    def begin(self, score: float, row: Callable[[], np.ndarray]) -> None:
+        """Let the start be the one to beat."""
+        if score > self.record.best_score:
+            self.record.best_row, self.record.best_score = row(), score
 
     def judge(self, ended: Status | None) -> Status | None:
         """Decide whether the network is done, given what its solver says of it."""

@@ -29,6 +29,8 @@ class Settings:
 
     ``batch_size`` None is the full batch. Under ``early_stopping`` the validation score
     decides when training ends and which parameters are kept; without, it is a record.
+    ``start_counts``: the start may be kept too. ``polish``: a network without hidden
+    layer may end with Newton's method.
     """
 
     learning_rate_init: float = 0.001
@@ -44,6 +46,8 @@ class Settings:
     batch_size: int | None = None
     shuffle: bool = True
     early_stopping: bool = False
+    start_counts: bool = False
+    polish: bool = True
 
 
 @dataclass(slots=True)

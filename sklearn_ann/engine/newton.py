@@ -102,8 +102,13 @@ class Regression:
                 for j in range(m):
                     if i == j or not self.loss.diagonal:
                         total[i, :, j] += x.T @ (x * curvature[:, i, j, None])
-        weights = torch.arange(p - 1)
-        for i in range(m):
+        return self.penalised(total)
+
+    def penalised(self, bare: Tensor) -> Tensor:
+        """Return a Hessian of the losses, (m, p, m, p), with that of the penalty."""
+        total = bare.clone()
+        weights = torch.arange(bare.shape[1] - 1)
+        for i in range(bare.shape[0]):
             total[i, weights, i, weights] += self.decay
         return total
 
@@ -135,11 +140,11 @@ def newton(problem: Regression, block: Tensor) -> tuple[Tensor, bool]:
     """
     value, gradient = problem.gradient(block)
     for _ in range(_MOST_STEPS):
-        step = _direction(problem.hessian(block), gradient)
+        step = direction(problem.hessian(block), gradient)
         if not torch.isfinite(step).all():
             return block, False
         size = float(step.abs().max())
-        found = _damped(problem, block, step, value, gradient)
+        found = damped(problem, block, step, value, gradient)
         if found is None:
             # No step is an improvement: at the optimum if the step is rounding error.
             return block, size <= 1e-8 * (1.0 + float(block.abs().max()))
@@ -149,7 +154,8 @@ def newton(problem: Regression, block: Tensor) -> tuple[Tensor, bool]:
     return block, size <= 1e-8 * (1.0 + float(block.abs().max()))
 
 
-def _direction(hessian: Tensor, gradient: Tensor) -> Tensor:
+def direction(hessian: Tensor, gradient: Tensor) -> Tensor:
+    """Return Newton's step (p, m), the shortest where the Hessian is singular."""
     m, p = hessian.shape[:2]
     matrix = hessian.reshape(m * p, m * p)
     if not torch.isfinite(matrix).all():
@@ -161,7 +167,7 @@ def _direction(hessian: Tensor, gradient: Tensor) -> Tensor:
     return solution.view(m, p).T
 
 
-def _damped(
+def damped(
     problem: Regression, block: Tensor, step: Tensor, value: float, gradient: Tensor
 ) -> tuple[Tensor, float, Tensor] | None:
     """Halve the step until the objective, or at rounding level the gradient, falls."""

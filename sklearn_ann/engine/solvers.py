@@ -522,7 +522,8 @@ class QuasiNewton(Solver):
         size = architecture.n_parameters
         work = float(len(self.rows.index[i])) * size**2
         return (
-            architecture.linear
+            self.settings[i].polish
+            and architecture.linear
             and not architecture.linear_skip
             and not (self.settings[i].alpha and self.settings[i].l1_ratio)
             and self.loss.curvature is not None

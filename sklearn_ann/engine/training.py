@@ -116,6 +116,7 @@ class _Run:
 
     def go(self, cancelled: Callable[[], bool]) -> list[Outcome]:
         """Run epochs until no network is left."""
+        self._score_starts()
         while self.alive:
             if cancelled():
                 raise Cancelled
@@ -150,19 +151,30 @@ class _Run:
         if any(c.watched for _, c in self.alive):
             self._validate(finite)
 
+    def _score_starts(self) -> None:
+        """Score the starts of those that may keep them."""
+        if any(c.start_counts for _, c in self.alive):
+            scores = self._validation_scores()
+            for i, course in self.alive:
+                if course.start_counts:
+                    score = self._score(i, scores[i])
+                    course.begin(score, partial(self._row, i))
+
     def _validate(self, finite: list[bool]) -> None:
         """Score those that are watched."""
         scores = self._validation_scores()
         for i, course in self.alive:
-            if not course.watched:
-                continue
-            score, validate = scores[i], course.fit.validate
-            if validate is not None:
-                score = np.nan
-                if finite[i]:
-                    with torch.inference_mode(False):  # the caller's own code
-                        score = float(validate(self._row(i)))
-            course.score(score, partial(self._row, i))
+            if course.watched:
+                score = self._score(i, scores[i]) if finite[i] else np.nan
+                course.score(score, partial(self._row, i))
+
+    def _score(self, i: int, minus_loss: float) -> float:
+        """Score the i-th network here: minus its loss, unless it has its own scorer."""
+        validate = self.here[i].fit.validate
+        if validate is None:
+            return minus_loss
+        with torch.inference_mode(False):  # the caller's own code
+            return float(validate(self._row(i)))
 
     def _validation_scores(self) -> list[float]:
         """Minus the validation losses, where there are any."""
