@@ -47,12 +47,14 @@ from .assembly import (
     balanced_weights,
     checked_rows,
     draw_seed,
+    group_codes,
     learned_units,
     list_fits,
     refilled,
     split_off,
     unwrapped,
 )
+from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
 from .engine.fit import Fit, Outcome
@@ -94,6 +96,10 @@ class Job:
     watcher : Watcher
         Silent until it is told to begin.
     seed : int
+    whole, held_out : Rows, Rows or None
+        All rows; those of them, or others, that validate.
+    clusters : ndarray of int of shape (n,) or None
+        Groups of the rows that validate.
     starts_linear : bool
         Whether the linear skip starts at the linear model of the fit's rows.
     """
@@ -105,7 +111,10 @@ class Job:
     attributes: Attributes
     watcher: Watcher
     seed: int
-    starts_linear: bool = False
+    whole: Rows
+    held_out: Rows | None
+    clusters: np.ndarray | None
+    starts_linear: bool
 
     @property
     def requests(self) -> list[Request]:
@@ -204,7 +213,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             return train_members(self, X, y, sample_weight, memory, options)
         job = self._assemble(X, y, sample_weight, memory, **options)
         job.watcher.begin(job.fits)
-        kept = self._keep(job, fit_networks(job.requests))
+        outcomes = judged([job], fit_networks(job.requests))
+        kept = self._keep(job, outcomes)
         job.watcher.end(kept.row, kept.note)
         if not incremental:
             warn_of(kept, self.max_iter)
@@ -268,8 +278,22 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
                 fit.validate = scorer
         watcher = Watcher(self, rows, sample_weight, attributes)
         new = memory is None and all(start is None for start in given)
-        linear = new and architecture.linear_skip
-        return Job(fits, plan, target, model, attributes, watcher, seed, linear)
+        clusters = None
+        if groups is not None and held_out is not None and held_out.X is rows.X:
+            clusters = group_codes(groups, len(everything.labels))
+        return Job(
+            fits,
+            plan,
+            target,
+            model,
+            attributes,
+            watcher,
+            seed,
+            everything,
+            held_out,
+            clusters,
+            new and architecture.linear_skip,
+        )
 
     def _keep(self, job: Job, outcomes: list[Outcome]) -> Outcome:
         """Become fitted: keep the best of a job's outcomes, and return it."""

@@ -40,6 +40,7 @@ class FittedNetworkMixin:
         self.batch_size_ = plan.settings.batch_size
         self.device_, self.dtype_ = str(plan.device), str(plan.dtype)[len("torch.") :]
         self.status_ = outcome.status.value
+        self.stays_linear_ = outcome.linear
         self.fit_seconds_ = outcome.seconds
         for name in ("_memory", "estimators_"):
             vars(self).pop(name, None)

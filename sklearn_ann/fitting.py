@@ -11,14 +11,15 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from . import linear_starts
 from .engine.device import threads
 from .engine.fit import Fit, Outcome
 from .engine.rows import CHUNK_NUMBERS, SparseRows
 from .engine.training import train
-from .linear_starts import start_at_linear_models
 from .requests import Door, Request
 
 # Parameters of one stack (K x P), with gradient, moments and copies some eight times
@@ -47,8 +48,15 @@ def fit_networks(requests: Sequence[Request]) -> list[Outcome]:
     door: Door = getattr(_local, "door", train_requests)
     linear = [request for request in requests if request.starts_linear]
     if linear:
-        start_at_linear_models(linear, door)
+        linear_starts.start_at_linear_models(linear, door)
     return door(requests)
+
+
+def linear_models(requests: Sequence[Request]) -> list[np.ndarray]:
+    """Fit the linear models of the requests' rows: `linear_starts.linear_models`."""
+    return linear_starts.linear_models(
+        requests, getattr(_local, "door", train_requests)
+    )
 
 
 @contextmanager

@@ -34,7 +34,7 @@ _TOLERANCE = 1e-5
 
 
 def start_at_linear_models(requests: Sequence[Request], door: Door) -> None:
-    """Put the skip and the last intercepts of each fit's start at its linear model.
+    """Put each fit's start at its linear model: the skip, and the last intercepts.
 
     Parameters
     ----------
@@ -42,30 +42,63 @@ def start_at_linear_models(requests: Sequence[Request], door: Door) -> None:
         All of networks with a linear skip.
     door : callable (requests) -> outcomes
         Where linear models are trained: those of several members as one stack.
+    """
+    for request, found in zip(requests, linear_models(requests, door), strict=True):
+        start = request.fit.start.copy()
+        start[linear_part(request.architecture)] = found
+        request.fit.start = start
+
+
+def linear_models(requests: Sequence[Request], door: Door) -> list[np.ndarray]:
+    """Fit the penalised linear model of each request's rows.
+
+    Parameters
+    ----------
+    requests, door
+        As for `start_at_linear_models`.
+
+    Returns
+    -------
+    list of ndarray, float64
+        What belongs at `linear_part` of each network's row of parameters.
 
     Notes
     -----
     Fits on one table, such as the members of an ensemble, share the penalty that the
     first one's rows suggest; the coefficients of each are those of its own rows.
     """
-    asked: list[tuple[Request, Request]] = []
+    found: dict[int, np.ndarray] = {}
+    asked: list[tuple[int, Request]] = []
     for group in _groups(requests):
-        solution = _penalised(group[0])
-        if len(group) == 1 and _is_solved(group[0]):
-            _begin_at(group[0], solution.block.numpy())
+        first = requests[group[0]]
+        solution = _penalised(first)
+        if len(group) == 1 and _is_solved(first):
+            found[group[0]] = _as_row(solution.block.numpy())
         else:
-            asked += [(request, _linear(request, solution)) for request in group]
+            asked += [(i, _linear(requests[i], solution)) for i in group]
     outcomes = door([linear for _, linear in asked]) if asked else []
-    for (request, _), outcome in zip(asked, outcomes, strict=True):
-        found = outcome.row.astype(np.float64)
-        _begin_at(request, found.reshape(-1, request.architecture.n_outputs))
+    for (i, linear), outcome in zip(asked, outcomes, strict=True):
+        block = outcome.row.astype(np.float64)
+        found[i] = _as_row(block.reshape(-1, linear.architecture.n_outputs))
+    return [found[i] for i in range(len(requests))]
 
 
-def _groups(requests: Sequence[Request]) -> list[list[Request]]:
-    groups: dict[tuple, list[Request]] = {}
-    for request in requests:
+def linear_part(architecture: Architecture) -> np.ndarray:
+    """Places of the linear model in a row of parameters: last intercepts, then skip."""
+    n_linear = (architecture.n_inputs + 1) * architecture.n_outputs
+    return np.arange(architecture.n_parameters - n_linear, architecture.n_parameters)
+
+
+def _as_row(block: np.ndarray) -> np.ndarray:
+    """Lay a block (d + 1, m) out as a network does: intercepts first."""
+    return np.concatenate([block[-1], block[:-1].ravel()])
+
+
+def _groups(requests: Sequence[Request]) -> list[list[int]]:
+    groups: dict[tuple, list[int]] = {}
+    for i, request in enumerate(requests):
         key = (id(request.fit.x), id(request.fit.y), request.loss)
-        groups.setdefault(key, []).append(request)
+        groups.setdefault(key, []).append(i)
     return list(groups.values())
 
 
@@ -84,7 +117,7 @@ def _penalised(request: Request) -> Solution:
     """Return a penalty for the linear model, and coefficients to start it from."""
     architecture, m = request.architecture, request.architecture.n_outputs
     block = torch.zeros((architecture.n_inputs + 1, m), dtype=torch.float64)
-    block[-1] = torch.from_numpy(request.fit.start[_last_intercepts(architecture)])
+    block[-1] = torch.from_numpy(request.fit.start[linear_part(architecture)[:m]])
     if not _is_small(request):
         return Solution(block, DEFAULT_PENALTY)
     problem, total = _problem(request)
@@ -157,18 +190,3 @@ def _linear(request: Request, solution: Solution) -> Request:
         dtype=stored_dtype(request.dtype),
         starts_linear=False,
     )
-
-
-def _begin_at(request: Request, block: np.ndarray) -> None:
-    """Write a linear model into a fit's start: its skip, and its last intercepts."""
-    architecture, start = request.architecture, request.fit.start.copy()
-    skip = block[:-1]
-    start[-skip.size :] = skip.ravel()
-    start[_last_intercepts(architecture)] = block[-1]
-    request.fit.start = start
-
-
-def _last_intercepts(architecture: Architecture) -> slice:
-    """Place of the output layer's intercepts in a row of parameters."""
-    stop = architecture.n_parameters - architecture.n_inputs * architecture.n_outputs
-    return slice(stop - architecture.n_outputs, stop)

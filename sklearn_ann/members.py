@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .assembly import Memory, draw_seed
+from .departures import judged
 from .engine.fit import Outcome, Status
 from .fitting import fit_networks
 from .guarding import warn_of
@@ -51,7 +52,7 @@ def train_members(
     watcher.estimator = ensemble
     watcher.begin([fit for job in jobs for fit in job.fits])
     outcomes = fit_networks([r for job in jobs for r in job.requests])
-    worst = keep_members(ensemble, members, jobs, outcomes)
+    worst = keep_members(ensemble, members, jobs, judged(jobs, outcomes))
     watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
     watcher.end(worst.row, worst.note)
     if not options["incremental"]:
@@ -135,6 +136,7 @@ def _keep_summary(ensemble: Any, members: list[Any], kept: list[Outcome]) -> Non
     ensemble.n_parameters_ = sum(member.n_parameters_ for member in members)
     worst = min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
     ensemble.status_ = worst.status.value
+    ensemble.stays_linear_ = worst.linear
     for name in ("n_layers_", "solver_", "alpha_", "batch_size_", "device_", "dtype_"):
         setattr(ensemble, name, getattr(members[0], name))
     for name in ("loss_curve_", "validation_scores_", "best_loss_", "_memory"):

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from .departures import judged
 from .encoding import has_gaps
 from .engine.fit import Outcome
 from .engine.rows import SparseRows
@@ -130,6 +131,7 @@ class Asked:
 
     def keep(self, outcomes: list[Outcome]) -> Outcome:
         """Make the network fitted; return its outcome, or its members' worst."""
+        outcomes = judged(self.jobs, outcomes)
         if self.members:
             return keep_members(self.network, self.members, self.jobs, outcomes)
         return self.network._keep(self.jobs[0], outcomes)

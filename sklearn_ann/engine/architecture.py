@@ -18,9 +18,6 @@ from torch import Tensor
 from .embeddings import Embedding, numbers_of
 from .layers import ACTIVATIONS, INITIALIZERS
 
-# Size of the last layer's start where a linear skip leads to the output too.
-_BESIDE_SKIP = 0.1
-
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -190,8 +187,8 @@ class Architecture:
         embeddings it is not, and their maps are drawn all the same: were they zero too,
         no gradient would lead on.) Hidden biases are drawn, in +-1/sqrt(fan_in): with
         zeros every kink of a ReLU network of one column would sit at its mean. Beside a
-        linear skip the last layer starts at a tenth of its size: what the skip knows is
-        not drowned.
+        linear skip the last layer starts at zero, and the network at what the skip
+        knows.
         """
         weights: list[np.ndarray] = []
         biases: list[np.ndarray] = []
@@ -214,15 +211,13 @@ class Architecture:
     def _initial_weights(
         self, rng: np.random.Generator, init: str, layer: int, fan_in: int, fan_out: int
     ) -> np.ndarray:
-        if not self.hidden:
+        is_last = layer == len(self.hidden)
+        if not self.hidden or (is_last and self.linear_skip):
             return np.zeros((fan_in, fan_out))
         if init == "auto":
-            last = layer == len(self.hidden)
-            name = self.activations[layer] if not last else "identity"
+            name = self.activations[layer] if not is_last else "identity"
             init = ACTIVATIONS[name].init
-        drawn = INITIALIZERS[init](rng, fan_in, fan_out)
-        is_last = layer == len(self.hidden)
-        return drawn * _BESIDE_SKIP if is_last and self.linear_skip else drawn
+        return INITIALIZERS[init](rng, fan_in, fan_out)
 
 
 @dataclass(frozen=True, slots=True)

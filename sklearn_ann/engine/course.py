@@ -43,6 +43,7 @@ class Course:
     __slots__ = (
         "_adaptive",
         "_has_patience",
+        "_runs_down",
         "done_before",
         "fit",
         "has_validation_loss",
@@ -71,6 +72,7 @@ class Course:
         # L-BFGS knows by itself when it is done.
         self._has_patience = self.stops_early or solver != "lbfgs"
         self._adaptive = schedule == "adaptive"
+        self._runs_down = schedule in ("cosine", "one_cycle")
         self.start_counts = (
             settings.start_counts and self.stops_early and fit.state is None
         )
@@ -96,6 +98,7 @@ class Course:
 
     def begin(self, score: float, row: Callable[[], np.ndarray]) -> None:
         """Let the start be the one to beat."""
+        self.record.start_score = score
         if score > self.record.best_score:
             self.record.best_row, self.record.best_score = row(), score
 
@@ -106,8 +109,11 @@ class Course:
             return ended
         if impatient:
             return Status.CONVERGED
-        over = len(self.record.losses) >= self.last_epoch
-        return Status.MAX_ITER if over else None
+        if len(self.record.losses) < self.last_epoch:
+            return None
+        # A rate that has run down to nothing, on rows that chose the best epoch.
+        ran_down = self.stops_early and self._runs_down
+        return Status.CONVERGED if ran_down else Status.MAX_ITER
 
     def _out_of_patience(self) -> bool:
         """Count epochs without improvement by tol, as scikit-learn's MLP does."""

@@ -120,7 +120,8 @@ class Record:
         rate.
     norms : list of ndarray of shape (layers,)
         Gradient norms by layer.
-    best_loss, best_score : float
+    best_loss, best_score, start_score : float
+        The last where the start counts.
     best_row : ndarray of shape (P,) or None
         Parameters of the best validation score, under early stopping.
     patience_used : int
@@ -137,6 +138,7 @@ class Record:
     norms: list[np.ndarray] = field(default_factory=list)
     best_loss: float = np.inf
     best_score: float = -np.inf
+    start_score: float = np.nan
     best_row: np.ndarray | None = None
     patience_used: int = 0
     rows_seen: int = 0
@@ -174,6 +176,9 @@ class Outcome:
     state : FitState or None
     note : str or None
         What a user who asks to be told should know of how it went.
+    linear : bool or None
+        Whether the network stayed the linear model that it started as; None where
+        nobody asked.
     """
 
     row: np.ndarray
@@ -183,3 +188,4 @@ class Outcome:
     seconds: float
     state: FitState | None
     note: str | None = None
+    linear: bool | None = None
