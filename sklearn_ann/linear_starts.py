@@ -71,11 +71,11 @@ def linear_models(requests: Sequence[Request], door: Door) -> list[np.ndarray]:
     asked: list[tuple[int, Request]] = []
     for group in _groups(requests):
         first = requests[group[0]]
-        solution = _penalised(first)
+        solution, x = _penalised(first), _plain_columns(first)
         if len(group) == 1 and _is_solved(first):
             found[group[0]] = _as_row(solution.block.numpy())
         else:
-            asked += [(i, _linear(requests[i], solution)) for i in group]
+            asked += [(i, _linear(requests[i], x, solution)) for i in group]
     outcomes = door([linear for _, linear in asked]) if asked else []
     for (i, linear), outcome in zip(asked, outcomes, strict=True):
         block = outcome.row.astype(np.float64)
@@ -85,7 +85,7 @@ def linear_models(requests: Sequence[Request], door: Door) -> list[np.ndarray]:
 
 def linear_part(architecture: Architecture) -> np.ndarray:
     """Places of the linear model in a row of parameters: last intercepts, then skip."""
-    n_linear = (architecture.n_inputs + 1) * architecture.n_outputs
+    n_linear = (architecture.n_plain + 1) * architecture.n_outputs
     return np.arange(architecture.n_parameters - n_linear, architecture.n_parameters)
 
 
@@ -110,13 +110,13 @@ def _is_solved(request: Request) -> bool:
 
 def _is_small(request: Request) -> bool:
     architecture = request.architecture
-    return (architecture.n_inputs + 1) * architecture.n_outputs <= MOST_PARAMETERS
+    return (architecture.n_plain + 1) * architecture.n_outputs <= MOST_PARAMETERS
 
 
 def _penalised(request: Request) -> Solution:
     """Return a penalty for the linear model, and coefficients to start it from."""
     architecture, m = request.architecture, request.architecture.n_outputs
-    block = torch.zeros((architecture.n_inputs + 1, m), dtype=torch.float64)
+    block = torch.zeros((architecture.n_plain + 1, m), dtype=torch.float64)
     block[-1] = torch.from_numpy(request.fit.start[linear_part(architecture)[:m]])
     if not _is_small(request):
         return Solution(block, DEFAULT_PENALTY)
@@ -152,8 +152,18 @@ def _problem(request: Request) -> tuple[Regression, float]:
     shift = fit.x.shift if isinstance(fit.x, SparseRows) else None
     shift = None if shift is None else shift.double()
     share = weight / weight.sum()
-    problem = Regression(fit.x, shift, fit.y, index, share, request.loss, 0.0)
+    x = _plain_columns(request)
+    problem = Regression(x, shift, fit.y, index, share, request.loss, 0.0)
     return problem, _number(weight)
+
+
+def _plain_columns(request: Request) -> torch.Tensor | SparseRows:
+    """Return the table without what the skip does not see: columns that are codes."""
+    x, architecture = request.fit.x, request.architecture
+    if architecture.n_plain == architecture.n_inputs:
+        return x
+    assert isinstance(x, torch.Tensor)
+    return x[:, [*architecture.plain, architecture.n_inputs]]
 
 
 def _number(weight: torch.Tensor) -> float:
@@ -161,8 +171,10 @@ def _number(weight: torch.Tensor) -> float:
     return max(float(weight.sum()), float(len(weight)))
 
 
-def _linear(request: Request, solution: Solution) -> Request:
-    """Ask for the linear model of a request's rows."""
+def _linear(
+    request: Request, x: torch.Tensor | SparseRows, solution: Solution
+) -> Request:
+    """Ask for the linear model of a request's rows, in a table x of plain columns."""
     fit, architecture = request.fit, request.architecture
     weight = torch.ones(len(fit.index)) if fit.weight is None else fit.weight.double()
     share = float(weight.sum()) / _number(weight)
@@ -175,7 +187,7 @@ def _linear(request: Request, solution: Solution) -> Request:
     return replace(
         request,
         fit=Fit(
-            fit.x,
+            x,
             fit.y,
             fit.index,
             fit.weight,
@@ -183,9 +195,7 @@ def _linear(request: Request, solution: Solution) -> Request:
             settings,
             fit.seed,
         ),
-        architecture=Architecture(
-            architecture.n_inputs, (), architecture.n_outputs, ()
-        ),
+        architecture=Architecture(architecture.n_plain, (), architecture.n_outputs, ()),
         options=SolverOptions(name="lbfgs"),
         dtype=stored_dtype(request.dtype),
         starts_linear=False,
