@@ -123,10 +123,12 @@ def _penalised(request: Request) -> Solution:
     problem, total = _problem(request)
     if request.loss.curvature is not None:
         return evident(problem, total, block)
-    return Solution(block, _penalty_without_curvature(problem, total))
+    return Solution(block, _penalty_without_curvature(problem, total, block))
 
 
-def _penalty_without_curvature(problem: Regression, total: float) -> float:
+def _penalty_without_curvature(
+    problem: Regression, total: float, block: torch.Tensor
+) -> float:
     """Take the coefficients' spread from least squares, the scale from the loss.
 
     With a density proportional to exp(-loss / b), the scale's estimate is the mean
@@ -134,7 +136,7 @@ def _penalty_without_curvature(problem: Regression, total: float) -> float:
     for it.
     """
     squares = replace(problem, loss=make_loss("squared_error"))
-    start = torch.zeros((problem.x.shape[1], problem.y.shape[1]), dtype=torch.float64)
+    start = block.new_zeros((len(block), problem.y.shape[1]))
     solution = evident(squares, total, start)
     variance = 2.0 * squares.gradient(solution.block)[0]
     # The mean absolute residual of a normal law, for one half of it on each side.
@@ -153,17 +155,23 @@ def _problem(request: Request) -> tuple[Regression, float]:
     shift = None if shift is None else shift.double()
     share = weight / weight.sum()
     x = _plain_columns(request)
-    problem = Regression(x, shift, fit.y, index, share, request.loss, 0.0)
+    problem = Regression(
+        x, shift, fit.y, index, share, request.loss, 0.0, fit.expansion
+    )
     return problem, _number(weight)
 
 
 def _plain_columns(request: Request) -> torch.Tensor | SparseRows:
-    """Return the table without what the skip does not see: columns that are codes."""
+    """Return the table without what the skip does not see: codes that are looked up.
+
+    They stand last before the constant, expanded or not.
+    """
     x, architecture = request.fit.x, request.architecture
-    if architecture.n_plain == architecture.n_inputs:
+    looked_up = architecture.n_inputs - architecture.n_plain
+    if not looked_up:
         return x
     assert isinstance(x, torch.Tensor)
-    return x[:, [*architecture.plain, architecture.n_inputs]]
+    return torch.cat([x[:, : -looked_up - 1], x[:, -1:]], dim=1)
 
 
 def _number(weight: torch.Tensor) -> float:
@@ -194,6 +202,7 @@ def _linear(
             solution.block.numpy().ravel(),
             settings,
             fit.seed,
+            expansion=fit.expansion,
         ),
         architecture=Architecture(architecture.n_plain, (), architecture.n_outputs, ()),
         options=SolverOptions(name="lbfgs"),

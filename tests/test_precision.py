@@ -55,7 +55,9 @@ def both(architecture, K, n=64, seed=0):
     rng = np.random.default_rng(seed)
     start = np.zeros(architecture.n_outputs)
     rows = [architecture.initial_row(rng, "auto", start) for _ in range(K)]
-    rows = torch.from_numpy(np.array(rows)).float()
+    # Beside a skip the last layer starts at zero: moved, or no gradient gets below it.
+    rows = np.array(rows) + rng.uniform(0.01, 0.1, np.shape(rows))
+    rows = torch.from_numpy(rows).float()
     x = torch.from_numpy(rng.normal(size=(K, n, architecture.n_inputs + 1))).float()
     x[..., -1] = 1.0
     y = torch.from_numpy(rng.normal(size=(K, n, architecture.n_outputs))).float()
