@@ -22,9 +22,9 @@ from .encoding import (
     Target,
     design_table,
     has_gaps,
+    spread_edges,
     target_table,
     weighted_mean,
-    weighted_quantiles,
     weighted_scaling,
 )
 from .engine.architecture import Architecture, Parameters
@@ -360,7 +360,7 @@ def forget_unknown(architecture: Architecture, row: np.ndarray) -> None:
 def bin_edges(rows: Rows, model: Model) -> list[np.ndarray | None]:
     """Edges of each embedding's bins, (c, bins + 1), in the network's units, if any.
 
-    Weighted quantiles of the rows that are trained on.
+    Of the rows that are trained on: `spread_edges`.
     """
     found: list[np.ndarray | None] = []
     for embedding in model.architecture.embeddings:
@@ -368,15 +368,16 @@ def bin_edges(rows: Rows, model: Model) -> list[np.ndarray | None]:
             found.append(None)
             continue
         columns = list(embedding.columns)
-        levels = np.linspace(0.0, 1.0, embedding.size + 1)
         if model.design is not None:
             values = model.design.compact(rows.X[rows.index])[:, columns]
         else:
             values = rows.X[rows.index[:, None], columns]
-        edges = weighted_quantiles(values, rows.own_weight, levels)
+        own = [spread_edges(v, rows.own_weight, embedding.size) for v in values.T]
+        edges = np.stack(own)
         if model.inputs is not None:
-            edges = (edges - model.inputs.mean[columns]) / model.inputs.scale[columns]
-        found.append(edges.T)
+            mean, scale = model.inputs.mean[columns], model.inputs.scale[columns]
+            edges = (edges - mean[:, None]) / scale[:, None]
+        found.append(edges)
     return found
 
 

@@ -132,6 +132,34 @@ def weighted_mean(
     return sums / total
 
 
+def spread_edges(
+    column: np.ndarray, weight: np.ndarray | None, n_bins: int
+) -> np.ndarray:
+    """Edges of bins that follow a column's values, heavy ones less than they weigh.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n,)
+    weight : ndarray of shape (n,) or None
+    n_bins : int
+
+    Returns
+    -------
+    ndarray of shape (n_bins + 1,), increasing
+        The distinct values where there are no more of them, the last one repeated; else
+        quantiles of the distinct values, each counted by the root of its weight. By
+        plain quantiles a column that is mostly zero would have one bin for the rest.
+    """
+    values, place = np.unique(column, return_inverse=True)
+    if len(values) <= n_bins + 1:
+        return np.pad(values, (0, n_bins + 1 - len(values)), mode="edge")
+    below = np.cumsum(np.sqrt(np.bincount(place, weight, len(values))))
+    shares = (below - below[0]) / (below[-1] - below[0])
+    levels = np.linspace(0.0, 1.0, n_bins + 1)
+    # Less by more than rounding, so that a level that is met exactly counts as met.
+    return values[np.searchsorted(shares, levels * (1.0 - 1e-12))]
+
+
 def _weighted_parts(
     table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray | sp.csr_array, np.ndarray]]:

@@ -54,6 +54,7 @@ from .assembly import (
     split_off,
     unwrapped,
 )
+from .defaults import choices, decided
 from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
@@ -102,6 +103,8 @@ class Job:
         Groups of the rows that validate.
     starts_linear : bool
         Whether the linear skip starts at the linear model of the fit's rows.
+    choices : dict
+        Fitted attributes that show what "auto" was.
     """
 
     fits: list[Fit]
@@ -115,6 +118,7 @@ class Job:
     held_out: Rows | None
     clusters: np.ndarray | None
     starts_linear: bool
+    choices: dict[str, Any]
 
     @property
     def requests(self) -> list[Request]:
@@ -209,15 +213,23 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
     ) -> Any:
         X, y = self._check(X, y, reset=memory is None)
         options["incremental"] = incremental
-        if self.n_estimators > 1:
-            return train_members(self, X, y, sample_weight, memory, options)
-        job = self._assemble(X, y, sample_weight, memory, **options)
+        asked = decided(
+            self,
+            X,
+            _checked_weight(X, sample_weight),
+            incremental=incremental,
+            resumes=memory is not None,
+        )
+        if asked.n_estimators > 1:
+            return train_members(self, asked, X, y, sample_weight, memory, options)
+        job = asked._assemble(X, y, sample_weight, memory, **options)
+        job.watcher.estimator = self
         job.watcher.begin(job.fits)
         outcomes = judged([job], fit_networks(job.requests))
         kept = self._keep(job, outcomes)
         job.watcher.end(kept.row, kept.note)
         if not incremental:
-            warn_of(kept, self.max_iter)
+            warn_of(kept, asked.max_iter)
         return self
 
     def _assemble(
@@ -237,6 +249,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         like: Job | None = None,
     ) -> Job:
         """Turn checked data and parameters into fits; nothing is trained or kept.
+
+        No parameter is "auto" any more: this is a method of what `decided` returns.
 
         ``target`` is what another fit to the same y has learned of it. ``like`` is the
         job of another member of the same ensemble: units and tables are taken over
@@ -293,19 +307,21 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             held_out,
             clusters,
             new and architecture.linear_skip,
+            choices(self),
         )
 
     def _keep(self, job: Job, outcomes: list[Outcome]) -> Outcome:
         """Become fitted: keep the best of a job's outcomes, and return it."""
         best = min(outcomes, key=final_loss)
         self.__dict__.update(job.attributes(best.row))
+        self.__dict__.update(job.choices)
         self._keep_record(best, job.plan, job.seed)
         return best
 
     def _partial_fit(
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None
     ) -> Any:
-        if self.early_stopping:
+        if self.early_stopping is True:
             raise ValueError(
                 "partial_fit sees a batch only once, so it cannot hold rows out: it "
                 "does not support early_stopping=True."
@@ -330,7 +346,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
 
     def _check(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = as_numpy(X), as_numpy(y)
-        check_dense(self, X)
+        check_dense(self.numeric_embedding, X)
         if reset:
             self._coding = Coding.of(X, self.categorical_features)
         options = {
@@ -353,11 +369,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         return (sp.csr_array(X) if sp.issparse(X) else X), y
 
     def _weighted(self, X: Any, y: Any, sample_weight: Any, target: Target) -> Rows:
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(
-                as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
-            )
+        weight = _checked_weight(X, sample_weight)
         return checked_rows(X, y, self._class_weighted(y, weight, target), target)
 
     def _class_weighted(
@@ -435,7 +447,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         if "_model" not in vars(self):  # a look costs less than check_is_fitted
             check_is_fitted(self)
         X = as_numpy(X)
-        check_dense(self, X)
+        check_dense(getattr(self, "numeric_embedding_", None), X)
         options = {
             "accept_sparse": "csr",
             "dtype": (np.float64, np.float32),
@@ -452,9 +464,18 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.numeric_embedding is None
+        tags.input_tags.sparse = self.numeric_embedding in (None, "auto")
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _checked_weight(X: Any, sample_weight: Any) -> np.ndarray | None:
+    """Return row weights as an array (n,), or say what is wrong with them."""
+    if sample_weight is None:
+        return None
+    return _check_sample_weight(
+        as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
+    )
 
 
 class ANNRegressor(  # noqa: D101 - its docstring is made below

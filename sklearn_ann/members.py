@@ -27,6 +27,7 @@ def member_seed(seed: int, i: int) -> int:
 
 def train_members(
     ensemble: Any,
+    asked: Any,
     X: Any,
     y: Any,
     sample_weight: Any,
@@ -37,7 +38,8 @@ def train_members(
 
     Parameters
     ----------
-    ensemble : ANNRegressor or ANNClassifier
+    ensemble, asked : ANNRegressor or ANNClassifier
+        The second with every "auto" decided.
     X, y
         Checked by the ensemble.
     sample_weight
@@ -47,7 +49,7 @@ def train_members(
     options : dict
         For the members' ``_assemble``.
     """
-    members, jobs = assemble_members(ensemble, X, y, sample_weight, memory, options)
+    members, jobs = assemble_members(asked, X, y, sample_weight, memory, options)
     watcher = jobs[0].watcher
     watcher.estimator = ensemble
     watcher.begin([fit for job in jobs for fit in job.fits])
@@ -56,7 +58,7 @@ def train_members(
     watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
     watcher.end(worst.row, worst.note)
     if not options["incremental"]:
-        warn_of(worst, ensemble.max_iter)
+        warn_of(worst, asked.max_iter)
     return ensemble
 
 
@@ -101,6 +103,7 @@ def keep_members(
         for member, job in zip(members, jobs, strict=True)
     ]
     ensemble.__dict__.update(_attributes(ensemble, members, jobs[0].target))
+    ensemble.__dict__.update(jobs[0].choices, n_estimators_=len(members))
     _keep_summary(ensemble, members, kept)
     return min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
 

@@ -74,11 +74,17 @@ def nests(model: BaseEstimator, baseline: BaseEstimator) -> bool:
     network, linear = innermost(model), innermost(baseline)
     return (
         isinstance(network, ANNRegressor)
-        and bool(network.linear_skip)
+        and _has_skip(network)
         and network.loss == "squared_error"
         and isinstance(linear, LinearRegression)
         and _see_the_same(model, baseline)
     )
+
+
+def _has_skip(network: ANNRegressor) -> bool:
+    """Whether a network has a linear skip, or will have one given rows enough."""
+    asked = getattr(network, "linear_skip_", network.linear_skip)
+    return asked is True or (asked == "auto" and network.early_stopping is not False)
 
 
 def innermost(model: Any) -> Any:

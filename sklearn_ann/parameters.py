@@ -33,14 +33,12 @@ REGRESSION_LOSSES = (
     "poisson",
     "gamma",
 )
-DEFAULT_ALPHA = 1e-4
 # Numbers made of each column, and waves or bins that they are made of: with the column
 # itself four, as in RealMLP (Holzmueller, Grinsztajn and Steinwart 2024).
 NUMERIC_EMBEDDINGS = {
-    kind: partial(Embedding, kind, width=3, size=16)
-    for kind in ("periodic", "piecewise_linear")
+    "periodic": partial(Embedding, "periodic", width=3, size=16),
+    "piecewise_linear": partial(Embedding, "piecewise_linear", width=4, size=32),
 }
-DEFAULT_BATCH = 200
 # Categories of more levels have numbers of their own that are learned, so many of each.
 MOST_ONE_HOT = 32
 LOOKUP_WIDTH = 8
@@ -57,10 +55,10 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "alpha": [StrOptions({"auto"}), _NON_NEGATIVE],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "batch_size": [StrOptions({"auto", "full"}), _COUNT],
-    "learning_rate": [StrOptions(set(SCHEDULES))],
-    "learning_rate_init": [_POSITIVE],
+    "learning_rate": [StrOptions({"auto", *SCHEDULES})],
+    "learning_rate_init": [StrOptions({"auto"}), _POSITIVE],
     "power_t": [_NON_NEGATIVE],
-    "max_iter": [_COUNT],
+    "max_iter": [StrOptions({"auto"}), _COUNT],
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
     "tol": [_NON_NEGATIVE],
@@ -68,23 +66,23 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
-    "early_stopping": ["boolean"],
+    "early_stopping": [StrOptions({"auto"}), "boolean"],
     "scoring": [str, callable, None],
     "validation_fraction": [_SHARE],
     "beta_1": [_SHARE],
     "beta_2": [_SHARE],
     "epsilon": [_POSITIVE],
-    "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+    "n_iter_no_change": [StrOptions({"auto"}), _COUNT, Options(Real, {np.inf})],
     "max_fun": [_COUNT],
-    "standardize": ["boolean", StrOptions({"standard", "robust"})],
+    "standardize": ["boolean", StrOptions({"auto", "standard", "robust"})],
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-    "linear_skip": ["boolean"],
-    "numeric_embedding": [StrOptions(set(NUMERIC_EMBEDDINGS)), None],
-    "dropout": [_SHARE],
+    "linear_skip": [StrOptions({"auto"}), "boolean"],
+    "numeric_embedding": [StrOptions({"auto", *NUMERIC_EMBEDDINGS}), None],
+    "dropout": [StrOptions({"auto"}), _SHARE],
     "max_grad_norm": [_POSITIVE, None],
     "init": [StrOptions({"auto", *INITIALIZERS})],
     "n_init": [_COUNT],
-    "n_estimators": [_COUNT],
+    "n_estimators": [StrOptions({"auto"}), _COUNT],
     "device": [str, torch.device],
     "dtype": [StrOptions({"auto", *DTYPES})],
 }
@@ -208,7 +206,7 @@ def lookups(design: Design) -> tuple[Embedding, ...]:
     return (Embedding("lookup", columns, LOOKUP_WIDTH, levels=levels),)
 
 
-def check_dense(estimator: Any, X: Any) -> None:
+def check_dense(numeric_embedding: str | None, X: Any) -> None:
     """Refuse sparse X where its columns are to be embedded.
 
     Raises
@@ -216,9 +214,9 @@ def check_dense(estimator: Any, X: Any) -> None:
     ValueError
         When X is sparse and numeric_embedding is not None.
     """
-    if estimator.numeric_embedding is not None and sp.issparse(X):
+    if numeric_embedding not in (None, "auto") and sp.issparse(X):
         raise ValueError(
-            f"numeric_embedding={estimator.numeric_embedding!r} makes several numbers "
+            f"numeric_embedding={numeric_embedding!r} makes several numbers "
             "of every entry, the zeros included, so it expects dense X; got sparse "
             "data. Use X.toarray() if that fits into memory, or numeric_embedding=None."
         )
@@ -233,15 +231,8 @@ def resolve_solver(estimator: Any, *, incremental: bool = False) -> str:
     if estimator.solver != "auto":
         return str(estimator.solver)
     hidden, _ = hidden_layers(estimator)
-    lasso = estimator.l1_ratio > 0 and resolve_alpha(estimator) > 0
+    lasso = estimator.l1_ratio > 0 and estimator.alpha > 0
     return "adamw" if hidden or lasso or incremental else "lbfgs"
-
-
-def resolve_alpha(estimator: Any) -> float:
-    """Resolve alpha="auto": 0 without hidden layer, as in OLS and logit, else 1e-4."""
-    if estimator.alpha != "auto":
-        return float(estimator.alpha)
-    return DEFAULT_ALPHA if hidden_layers(estimator)[0] else 0.0
 
 
 def resolve_batch(estimator: Any, n_rows: int) -> int | None:
@@ -249,8 +240,7 @@ def resolve_batch(estimator: Any, n_rows: int) -> int | None:
     asked = estimator.batch_size
     if asked == "full":
         return None
-    size = DEFAULT_BATCH if asked == "auto" else int(asked)
-    return size if size < n_rows else None
+    return int(asked) if asked < n_rows else None
 
 
 def make_plan(
@@ -303,7 +293,7 @@ def _check_together(estimator: Any, solver: str) -> None:
             f"dropout={estimator.dropout} needs a solver that takes random steps; "
             "solver='lbfgs' does not. Use solver='adam', or dropout=0."
         )
-    if estimator.l1_ratio > 0 and resolve_alpha(estimator) > 0:
+    if estimator.l1_ratio > 0 and estimator.alpha > 0:
         raise ValueError(
             f"l1_ratio={estimator.l1_ratio} makes the objective non-smooth, which "
             "solver='lbfgs' cannot minimise. Use solver='adam', or l1_ratio=0."
@@ -334,7 +324,7 @@ def _settings(
     limit = estimator.max_grad_norm
     return Settings(
         learning_rate_init=float(estimator.learning_rate_init),
-        alpha=resolve_alpha(estimator),
+        alpha=float(estimator.alpha),
         l1_ratio=float(estimator.l1_ratio),
         dropout=float(estimator.dropout) if hidden_layers(estimator)[0] else 0.0,
         momentum=float(estimator.momentum),

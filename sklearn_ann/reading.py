@@ -289,15 +289,15 @@ def ours_invalid(core: Any) -> tuple[str, str]:
     penalised = core.alpha_ > 0
     refit = "refit with solver='lbfgs', or use vcov='bootstrap'"
     reasons = (
-        (core.n_estimators > 1, "it is an ensemble", "use vcov='bootstrap'"),
+        (core.n_estimators_ > 1, "it is an ensemble", "use vcov='bootstrap'"),
         (
-            core.early_stopping,
+            core.early_stopping_,
             "early stopping ends training before the loss is at its minimum",
             "refit with early_stopping=False and solver='lbfgs', or use "
             "vcov='bootstrap'",
         ),
         (
-            hidden and core.dropout > 0,
+            hidden and core.dropout_ > 0,
             "dropout does not minimise the loss of the network that predicts",
             "refit with dropout=0 and solver='lbfgs', or use vcov='bootstrap'",
         ),

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from .defaults import decided
 from .departures import judged
 from .encoding import has_gaps
 from .engine.fit import Outcome
@@ -160,6 +161,7 @@ def on_one_table(
 ) -> Iterator[Asked]:
     """Ask for refits of which each sees all rows, by weight."""
     X, y = network._check(X, y, reset=True)
+    network = decided(network, X)
     # Of y alone, and a third of the work of asking for a small network.
     options = {"groups": groups, "target": network._learn_target(y, None)}
     # Scales and designs follow the weights, and tables follow these.
@@ -195,6 +197,7 @@ def on_own_tables(
         own_X, own_y = own._check(own_X, _safe_indexing(y, drawn), reset=True)
         own_groups = None if groups is None else groups[drawn]
         options = {"groups": own_groups, "classes": classes}
+        own = decided(own, own_X, np.ones(len(weight)))
         asked = _ask(own, own_X, own_y, weight[drawn], options)
         yield replace(asked, transformers=transformers)
 

@@ -37,7 +37,7 @@ LADDER = (
     ("persistence",),
     ("estimators", "batching", "intervals"),
     ("coordinating", "fitted", "members", "signatures", "watching"),
-    ("departures", "waiting"),
+    ("defaults", "departures", "waiting"),
     ("assembly", "fitting"),
     ("linear_starts",),
     ("requests",),
