@@ -81,7 +81,8 @@ def unfitted(fitted: Any, light: bool = False) -> Any:
         copy.set_params(verbose=False)
         copy.set_callbacks()
         if light:
-            copy.set_params(n_estimators=min(copy.n_estimators, MOST_MEMBERS))
+            members = min(fitted.n_estimators_, MOST_MEMBERS)
+            copy.set_params(n_estimators=members)
     return copy
 
 

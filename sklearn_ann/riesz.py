@@ -43,8 +43,9 @@ from .engine.architecture import Architecture
 from .engine.fit import Fit, Settings
 from .engine.losses import Loss
 from .engine.optimizers import SolverOptions
-from .fitting import Request, fit_networks
+from .fitting import fit_networks
 from .functionals import Functional
+from .requests import Request
 
 # What the hidden part is, the same for all data.
 UNITS, ACTIVATION = 16, "tanh"
