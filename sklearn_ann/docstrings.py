@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 
 HIDDEN_LAYER_SIZES = """\
-hidden_layer_sizes : int or array-like of int, default=(100,)
+hidden_layer_sizes : int or array-like of int, default=(64, 64)
     Units of each hidden layer; a single number is one layer, ``()`` is none."""
 
 ACTIVATION = """\
-activation : str or list of str, default='relu'
+activation : str or list of str, default='gelu'
     'identity', 'logistic', 'tanh', 'cosine' (a squasher that reaches 0 and 1), 'relu',
     'leaky_relu', 'elu', 'selu', 'softplus', 'gelu' or 'silu': one for all hidden
     layers, or one for each."""
@@ -24,23 +24,29 @@ alpha : float or 'auto', default='auto'
     plus ``alpha / (2 sum of row weights)`` times the sum of squared weights, for every
     solver and batch size. This is Ridge's alpha, and 1 / C of LogisticRegression. It
     acts on the weights as trained, on standardised columns with ``standardize=True``.
-    'auto' is 0 without hidden layer and 1e-4 otherwise.
+    'auto' is .01 times the sum of row weights with early stopping, which 'adamw' takes
+    as a decay of .01; else 0 without hidden layer, and 1e-4.
 l1_ratio : float, default=0.0
     Share of the penalty that is on absolute weights: of alpha, this share times their
     sum, and the rest times half the sum of squares.
 batch_size : int, 'auto' or 'full', default='auto'
-    Rows of a step: 'auto' is ``min(200, n_samples)``; 'full' is all, in every step.
-learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle'}, \
-default='constant'
+    Rows of a step: 'full' is all, in every step. 'auto' is 128 with early stopping,
+    more from 51,200 rows on (a power of two that gives some 200 steps, at most 1024),
+    and ``min(200, n_samples)`` without.
+learning_rate : {'auto', 'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle'}, \
+default='auto'
     How the rate changes from epoch to epoch, for every solver that takes steps.
     'invscaling' divides by (rows seen + 1) ** power_t, 'adaptive' by 5 when patience
     runs out, until 1e-6; 'cosine' and 'one_cycle' span the max_iter epochs of a call.
-learning_rate_init : float, default=0.001
-    The rate itself; the highest one of 'one_cycle'.
+    'auto' is 'cosine' with early stopping, else 'constant'.
+learning_rate_init : float or 'auto', default='auto'
+    The rate itself; the highest one of 'one_cycle'. 'auto' is .003 with early stopping,
+    else .001.
 power_t : float, default=0.5
     Exponent of 'invscaling'.
-max_iter : int, default=200
-    Most epochs (iterations of 'lbfgs').
+max_iter : int or 'auto', default='auto'
+    Most epochs (iterations of 'lbfgs'). 'auto' is 100 with early stopping, fewer from
+    25,000 rows on (as one over their root, at least 10), and 200 without.
 shuffle : bool, default=True
     Whether rows are put in a new order for every epoch.
 random_state : int, RandomState instance or None, default=None
@@ -59,10 +65,12 @@ momentum : float, default=0.9
     Of 'sgd', between 0 and 1.
 nesterovs_momentum : bool, default=True
     Whether momentum is Nesterov's.
-early_stopping : bool, default=False
+early_stopping : bool or 'auto', default='auto'
     Whether to hold out `validation_fraction` of the rows (or use X_val), stop when the
-    validation score no longer rises, and keep the parameters of the best epoch.
-validation_fraction : float, default=0.1
+    validation score no longer rises, and keep the parameters of the best epoch. 'auto'
+    does with 50 rows and more, a hidden layer, and a solver that takes steps. False is
+    the textbook's network: whatever else is 'auto' is then a single plain network's.
+validation_fraction : float, default=0.15
     Share of rows held out; stratified by class, by whole groups where given.
 scoring : 'loss', str, callable or None, default='loss'
     What early stopping watches: minus the validation loss, or a scorer (None is the
@@ -71,21 +79,24 @@ beta_1, beta_2 : float, default=0.9 and 0.999
     Decay of the moments of 'adam' and 'adamw'.
 epsilon : float, default=1e-8
     Added to the root of Adam's second moment, after its correction for bias.
-n_iter_no_change : int, default=10
-    Patience: epochs without improvement before training stops.
+n_iter_no_change : int or 'auto', default='auto'
+    Patience: epochs without improvement before training stops. 'auto' is 20 with early
+    stopping, else 10.
 max_fun : int, default=15000
     Most evaluations of 'lbfgs'.
 max_grad_norm : float or None, default=None
     Longer gradients are scaled down to this Euclidean norm.
-dropout : float, default=0.0
-    Share of hidden units left out at random in every training step.
-standardize : bool, 'standard' or 'robust', default=True
+dropout : float or 'auto', default='auto'
+    Share of hidden units left out at random in every training step. 'auto' is .1 with
+    early stopping, else 0.
+standardize : bool, 'auto', 'standard' or 'robust', default='auto'
     How columns of numbers are scaled, by the weights of the rows trained on. True and
     'standard': to mean 0 and standard deviation 1. 'robust': to median 0 and
     interquartile range 1 (half the range where that is 0), and then softly clipped,
     ``z / sqrt(1 + (z / 3) ** 2)``; sparse columns are scaled as by 'standard'. False:
     not at all. With either, targets of losses in their units have mean 0 and standard
-    deviation 1. Sparse columns are centred without becoming dense.
+    deviation 1. Sparse columns are centred without becoming dense. 'auto' is 'robust'
+    for dense X with early stopping, else 'standard'.
 categorical_features : 'from_dtype', array-like of bool, int or str, or None, \
 default='from_dtype'
     Which columns hold categories: a mask, positions or names, as in
@@ -93,24 +104,31 @@ default='from_dtype'
     DataFrame that are categories, and unlike there also those of text. Up to 32 levels
     become columns of ones and zeros; of more, beneath a hidden layer, each level has
     numbers that are learned. A level that was not trained on counts as a missing one.
-linear_skip : bool, default=False
+linear_skip : bool or 'auto', default='auto'
     Whether inputs also reach the output directly, as a regression beside the network.
-numeric_embedding : {'periodic', 'piecewise_linear'} or None, default=None
+    It starts at the linear model of the fit's rows, with a penalty chosen by evidence
+    (MacKay 1992), and the network beside it at zero. With early stopping on the loss
+    the linear model is left only where held-out rows say so (`stays_linear_`). 'auto'
+    has one unless ``early_stopping=False``.
+numeric_embedding : {'auto', 'periodic', 'piecewise_linear'} or None, default='auto'
     What every column of (dense) X becomes before it enters the first layer, beside the
-    column itself: three numbers, by weights of its own. 'periodic' makes them of 16
-    waves of frequencies drawn once (standard deviation .1 in cycles a unit),
-    'piecewise_linear' of the column's position in 16 bins of equal weight, so that
-    steps and bends are easy to learn. Weights then stay in units of the network.
+    column itself: a few numbers, by weights of its own. 'periodic' makes three, of 16
+    waves of frequencies drawn once (standard deviation .1 in cycles a unit);
+    'piecewise_linear' four, of the column's position in 32 bins that follow its values,
+    so that steps and bends are easy to learn. Weights then stay in units of the
+    network. 'auto' is 'piecewise_linear' for dense X of 300 rows and more with early
+    stopping, else None.
 init : str, default='auto'
     'glorot', 'he' or 'lecun' with '_uniform' or '_normal', or 'orthogonal'; 'auto'
     fits the activation.
 n_init : int, default=1
     Starts to train from, as one stack; the one with the lowest training loss is kept.
-n_estimators : int, default=1
+n_estimators : int or 'auto', default='auto'
     Networks of an ensemble, trained as one stack. They differ in their seeds and, with
     `early_stopping` and no X_val, in the rows they hold out. Predictions are means of
     the members' predictions: of means, probabilities or quantiles, not of log odds.
-    Every member is a fitted estimator in `estimators_`.
+    Every member is a fitted estimator in `estimators_`. 'auto' is 8 with early
+    stopping, from 50,000 rows on fewer, as one over their number; else 1.
 device : str, default='cpu'
     'cpu', 'cuda', 'cuda:1', 'mps', or 'auto': a GPU where there is one and a step is
     worth it. Fitted state is on the CPU.
@@ -159,6 +177,12 @@ out_activation_ : str
     'identity', 'exp', 'logistic' or 'softmax'.
 solver_, alpha_, batch_size_, device_, dtype_ : str, float, int or None, str, str
     What was used where a parameter was 'auto'; a batch size of None is the full batch.
+early_stopping_, linear_skip_, standardize_, numeric_embedding_, n_estimators_, \
+dropout_, learning_rate_, learning_rate_init_, max_iter_, n_iter_no_change_
+    The same for these; see the table of defaults in the guide.
+stays_linear_ : bool or None
+    Whether the fit stayed at the linear model that it started as; None where that was
+    not asked: without linear skip, held-out rows, or with a scorer of your own.
 status_ : str
     'converged', 'reached max_iter', 'stopped by a callback' or 'not finite'.
 fit_seconds_ : float
