@@ -125,6 +125,9 @@ def weighted_mean(
     table: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
 ) -> np.ndarray:
     """Weighted mean of each column of a dense table; arguments as above."""
+    every = len(rows) == len(table)
+    if weight is None and every and table.dtype == np.float64:
+        return np.full(len(table), 1.0 / len(table)) @ table
     sums, total = np.zeros(table.shape[1]), 0.0
     for part, w in _weighted_parts(table, rows, weight):
         sums += w @ part

@@ -271,6 +271,12 @@ class EmbeddedPass(Pass):
             for call in self._entering(raw):
                 call()
 
+    def calls(
+        self, x: Tensor, x_t: Tensor, raw: Tensor
+    ) -> tuple[list[Call], list[Call]]:
+        """Return `forward` and `backward` as calls."""
+        return [partial(self.forward, x, raw)], [partial(self.backward, x, x_t)]
+
     def backward(
         self,
         x: Tensor | SparseBatch,

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from .optimizers import (
     clip_gradient_norms,
     scheduled_rates,
 )
+from .passes import Pass
 from .replaying import Replay
 from .rows import RowSet
 
@@ -38,6 +40,8 @@ RELATIVE_GAIN = 1e7 * np.finfo(float).eps
 GAIN_TO_TOL = 1e-4
 # Newton's polish is worth at most this much work (rows x Hessian numbers).
 MOST_NEWTON_WORK = 1e11
+# A step as calls takes some kilobytes.
+MOST_STEPS_AS_CALLS = 2_000
 
 
 def _stream(seed: int, number: int) -> int:
@@ -299,13 +303,20 @@ class Descent(Solver):
 
     def _steps(self, block: Block) -> None:
         """Step once for each piece: the loop that all speed depends on."""
-        at = self.stack.at(block.b)
-        forward, backward, delta = at.forward, at.backward, at.delta
-        gradient, scale = self.loss.gradient, delta.mul_
         rest = (*self._completions, *self._moves)
         if self._replay is not None and self._replay.takes(block):
             self._replay.steps(block, rest, self.optimizer)
             return
+        if self._has_calls(block):
+            for calls in block.calls[: block.n_pieces]:
+                for call in calls:
+                    call()
+                for act in rest:
+                    act()
+            return
+        at = self.stack.at(block.b)
+        forward, backward, delta = at.forward, at.backward, at.delta
+        gradient, scale = self.loss.gradient, delta.mul_
         for x, x_t, y, raw, coefficient, masks in block.steps[: block.n_pieces]:
             forward(x, raw, masks)
             gradient(raw, y, delta)
@@ -313,6 +324,25 @@ class Descent(Solver):
             backward(x, x_t, masks)
             for act in rest:
                 act()
+
+    def _has_calls(self, block: Block) -> bool:
+        """Make up a block's steps as calls, once, where its buffers stay in place."""
+        if block.calls:
+            return True
+        at = self.stack.at(block.b)
+        dense = block.x is not None and not block.masks
+        if not dense or not isinstance(at, Pass) or block.T > MOST_STEPS_AS_CALLS:
+            return False
+        gradient, delta = self.loss.gradient, at.delta
+        for x, x_t, y, raw, coefficient, _ in block.steps:
+            assert isinstance(x, Tensor) and x_t is not None
+            up, down = at.calls(x, x_t, raw)
+            middle = [
+                partial(gradient, raw, y, delta),
+                partial(delta.mul_, coefficient),
+            ]
+            block.calls.append([*up, *middle, *down])
+        return True
 
     def _pieces(self, block: Block, update: Callable[[], None]) -> None:
         """Step once for each minibatch, whose gradient may be a sum over pieces."""
