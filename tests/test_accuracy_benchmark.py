@@ -440,7 +440,7 @@ def test_keys_hash_what_matters(monkeypatch):
         replace(job, limits=(10, 10)),
         replace(job, table=replace(TINY, drop=("leak",))),
         replace(job, model=ours(settings={"alpha": 1})),
-        replace(job, model=ours(raw=True)),
+        replace(job, model=ours(encoded=True)),
         replace(job, model=LINEAR),
     ]
     keys = {each.key for each in (job, *others)}
@@ -595,7 +595,7 @@ def test_variants_are_read_without_running_them():
         "activation": "gelu",
         "hidden_layer_sizes": (9, 9),
     }
-    assert variant("plain=", raw=True).columns == "raw"
+    assert variant("plain=", encoded=True).columns == "numbers"
 
 
 @pytest.mark.parametrize(
@@ -666,10 +666,12 @@ def test_the_command(benchmark, folder, capsys):
     assert "Seeds: 0." in text
 
 
-def test_raw_gives_ours_the_table(folder):
-    arguments = ["--raw", "--models", "ours", "--ours", "a=alpha=1"]
+def test_ours_get_the_table_unless_encoded(folder):
+    arguments = ["--models", "ours", "--ours", "a=alpha=1"]
     chosen = command.chosen_models(command.parser().parse_args(arguments))
     assert [each.columns for each in chosen] == ["numbers", "raw", "raw"]
+    encoded = command.parser().parse_args(["--encoded", *arguments])
+    assert {each.columns for each in command.chosen_models(encoded)} == {"numbers"}
     X = load(TINY, folder).X
     assert models.make(chosen[1], X, "regression", 0)[:-1].fit_transform(X) is X
 

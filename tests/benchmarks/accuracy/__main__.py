@@ -56,7 +56,11 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="SEED")
     variants = "a variant of ours, NAME=\"n_estimators=8, activation='gelu'\""
     add("--ours", action="append", default=[], metavar="VARIANT", help=variants)
-    add("--raw", action="store_true", help="give ours the table, not encoded columns")
+    add(
+        "--encoded",
+        action="store_true",
+        help="give ours encoded columns, not the table",
+    )
     add("--retry", action="store_true", help="try failures again")
     add("--cached", action="store_true", help="fit nothing, report what is known")
     add("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
@@ -77,8 +81,9 @@ def chosen_models(options: argparse.Namespace) -> list[Model]:
         For a variant that cannot be read, or that has another model's name.
     """
     asked = {LINEAR, *options.models}
-    models = [model for model in (*PEERS, ours(raw=options.raw)) if model.name in asked]
-    models += [variant(text, options.raw) for text in options.ours]
+    known = (*PEERS, ours(encoded=options.encoded))
+    models = [model for model in known if model.name in asked]
+    models += [variant(text, options.encoded) for text in options.ours]
     names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:

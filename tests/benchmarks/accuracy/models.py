@@ -133,7 +133,9 @@ PEERS = (
 
 
 def ours(
-    name: str = "ours", settings: Mapping[str, Any] | None = None, raw: bool = False
+    name: str = "ours",
+    settings: Mapping[str, Any] | None = None,
+    encoded: bool = False,
 ) -> Model:
     """Our estimators, with their defaults but for the settings.
 
@@ -141,8 +143,8 @@ def ours(
     ----------
     name : str, default="ours"
     settings : mapping from str to object, default=None
-    raw : bool, default=False
-        Whether they get the table as it is instead of `columns.numbers`.
+    encoded : bool, default=False
+        Whether they get `columns.numbers` instead of the table as it is.
     """
     settings = dict(settings or {})
     return Model(
@@ -150,18 +152,18 @@ def ours(
         "sklearn_ann",
         Call("sklearn_ann:ANNRegressor", settings),
         Call("sklearn_ann:ANNClassifier", settings),
-        "raw" if raw else "numbers",
+        "numbers" if encoded else "raw",
     )
 
 
-def variant(text: str, raw: bool = False) -> Model:
+def variant(text: str, encoded: bool = False) -> Model:
     """Our estimators as the command line describes them.
 
     Parameters
     ----------
     text : str
         A name and parameters, ``gelu="activation='gelu', n_estimators=8"``.
-    raw : bool, default=False
+    encoded : bool, default=False
 
     Raises
     ------
@@ -172,7 +174,7 @@ def variant(text: str, raw: bool = False) -> Model:
     try:
         if not equals or not name.isidentifier():
             raise ValueError(name)
-        return ours(name, _literals(parameters), raw)
+        return ours(name, _literals(parameters), encoded)
     except (SyntaxError, ValueError) as error:
         raise ValueError(
             f'expected NAME="parameter=value, ..." with literal values, got {text!r}'
