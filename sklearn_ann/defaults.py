@@ -144,7 +144,7 @@ def decided(
     found.early_stopping = case.early_stopping
     for name, rule in RULES.items():
         if is_auto(getattr(estimator, name)):
-            kept = resumes and hasattr(estimator, f"{name}_")
+            kept = resumes and name in _KEPT and hasattr(estimator, f"{name}_")
             value = getattr(estimator, f"{name}_") if kept else rule(case)
             setattr(found, name, value)
     return found
@@ -157,6 +157,8 @@ def choices(found: Any) -> dict[str, Any]:
 
 # The others are shown as the solver took them.
 _SHOWN = [name for name in RULES if name not in ("alpha", "batch_size")]
+# Batches follow the rows of each call: what was all rows of one is few of the next.
+_KEPT = [name for name in RULES if name != "batch_size"]
 
 
 def is_auto(value: Any) -> bool:
