@@ -161,17 +161,16 @@ def on_one_table(
 ) -> Iterator[Asked]:
     """Ask for refits of which each sees all rows, by weight."""
     X, y = network._check(X, y, reset=True)
-    network = decided(network, X)
+    chosen = decided(network, X)
     # Of y alone, and a third of the work of asking for a small network.
     options = {"groups": groups, "target": network._learn_target(y, None)}
     # Scales and designs follow the weights, and tables follow these.
-    own_tables = network.standardize or network.is_categorical_ is not None
+    own_tables = chosen.standardize or network.is_categorical_ is not None
     own_tables = own_tables or has_gaps(X)
     like: Job | None = None
     for weight, seed in zip(sample.weights, sample.seeds, strict=True):
-        own = copy.copy(network)
-        own.random_state = int(seed)  # set_params would cost a third of the rest
-        asked = _ask(own, X, y, weight, options, like)
+        own = _with_seed(network, seed)
+        asked = _ask(own, _with_seed(chosen, seed), X, y, weight, options, like)
         like = None if own_tables else asked.jobs[0]
         yield asked
 
@@ -192,28 +191,35 @@ def on_own_tables(
         transformers, own_X = _refitted(
             template.transformers, X, y, drawn, draws[drawn]
         )
-        own = copy.copy(template.network)
-        own.random_state = int(seed)
+        own = _with_seed(template.network, seed)
         own_X, own_y = own._check(own_X, _safe_indexing(y, drawn), reset=True)
         own_groups = None if groups is None else groups[drawn]
         options = {"groups": own_groups, "classes": classes}
-        own = decided(own, own_X, np.ones(len(weight)))
-        asked = _ask(own, own_X, own_y, weight[drawn], options)
+        chosen = decided(own, own_X, np.ones(len(weight)))
+        asked = _ask(own, chosen, own_X, own_y, weight[drawn], options)
         yield replace(asked, transformers=transformers)
+
+
+def _with_seed(network: Any, seed: int) -> Any:
+    own = copy.copy(network)
+    own.random_state = int(seed)  # set_params would cost a third of the rest
+    return own
 
 
 def _ask(
     network: Any,
+    chosen: Any,
     X: Any,
     y: np.ndarray,
     weight: np.ndarray,
     options: dict[str, Any],
     like: Job | None = None,
 ) -> Asked:
-    if network.n_estimators > 1:
-        members, jobs = assemble_members(network, X, y, weight, None, options)
+    """Ask for the fit of a network by ``chosen``, its copy without any "auto"."""
+    if chosen.n_estimators > 1:
+        members, jobs = assemble_members(chosen, X, y, weight, None, options)
         return Asked(network, jobs, members)
-    return Asked(network, [network._assemble(X, y, weight, like=like, **options)], [])
+    return Asked(network, [chosen._assemble(X, y, weight, like=like, **options)], [])
 
 
 def _refitted(
@@ -251,7 +257,7 @@ def _train(portion: list[Asked]) -> list[Refit]:
     refits = []
     for one, own in zip(portion, asked, strict=True):
         kept = one.keep([next(outcomes) for _ in own])
-        message = failure(kept, one.network.max_iter)
+        message = failure(kept, one.jobs[0].plan.settings.max_iter)
         refits.append(Refit(one.network, one.transformers, message))
     return refits
 
