@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from test_callbacks import Recorder
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits, bootstrap_fits
 from sklearn_ann import refits as refits_module
@@ -26,7 +27,7 @@ few_epochs = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"
 )
 KINDS = ["pairs", "cluster", "bayesian"]
-QUICK = {
+QUICK = TEXTBOOK | {
     "hidden_layer_sizes": (5,),
     "max_iter": 12,
     "tol": 0.0,
@@ -35,6 +36,7 @@ QUICK = {
     "dtype": "float64",
     "random_state": 3,
 }
+STOPPED = {**QUICK, "early_stopping": True}
 # Float64, and twelve epochs for rounding to grow.
 SAME = {"rtol": 0.0, "atol": 1e-6}
 
@@ -82,13 +84,15 @@ def assert_equals_loop(replicates, estimator, X, y, **fit_options):
 
 NETWORKS = {
     "adam": ANNRegressor(**QUICK),
-    "one table": ANNRegressor(**QUICK, standardize=False),
-    "early stopping": ANNRegressor(**QUICK, early_stopping=True),
-    "scorer": ANNRegressor(**QUICK, early_stopping=True, scoring="r2"),
-    "ensemble": ANNRegressor(**QUICK, n_estimators=2, early_stopping=True),
-    "ensemble on one table": ANNRegressor(**QUICK, n_estimators=2, standardize=False),
+    "one table": ANNRegressor(**QUICK | {"standardize": False}),
+    "early stopping": ANNRegressor(**STOPPED),
+    "scorer": ANNRegressor(**STOPPED, scoring="r2"),
+    "ensemble": ANNRegressor(**STOPPED | {"n_estimators": 2}),
+    "ensemble on one table": ANNRegressor(
+        **QUICK | {"n_estimators": 2, "standardize": False}
+    ),
     "restarts": ANNRegressor(**QUICK, n_init=2),
-    "dropout": ANNRegressor(**QUICK, dropout=0.2, learning_rate="adaptive"),
+    "dropout": ANNRegressor(**QUICK | {"dropout": 0.2, "learning_rate": "adaptive"}),
     "linear": ANNRegressor((), dtype="float64", random_state=3),
     "lbfgs": ANNRegressor(
         (3,), activation="tanh", solver="lbfgs", alpha=1.0, max_iter=30, random_state=3
@@ -123,7 +127,7 @@ def test_two_hundred_replicates_with_fixed_seeds_equal_a_loop():
 def test_sparse_inputs(standardize):
     X, y = data()
     X = sp.csr_array(np.where(np.abs(X) > 1, X, 0.0))
-    network = ANNRegressor(**QUICK, standardize=standardize)
+    network = ANNRegressor(**QUICK | {"standardize": standardize})
     assert_equals_loop(bootstrap_fits(network, X, y, 3, random_state=0), network, X, y)
 
 
@@ -302,7 +306,7 @@ def pipeline(network, memory=None):
 def test_refitted_transformers_see_the_repeated_rows(kind, early_stopping):
     X = frame()
     y = X["x"].to_numpy() + (X["colour"] == "red")
-    network = ANNRegressor(**QUICK, early_stopping=early_stopping)
+    network = ANNRegressor(**QUICK | {"early_stopping": early_stopping})
     groups = clusters(60) if kind == "cluster" else None
     replicates = bootstrap_fits(
         pipeline(network), X, y, 3, kind=kind, groups=groups, random_state=0

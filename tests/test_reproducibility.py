@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from states import described
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 
@@ -21,7 +22,13 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Training reached max_iter:sklearn.exceptions.ConvergenceWarning"
 )
 SOLVERS = ["sgd", "adam", "adamw", "lbfgs"]
-QUICK = {"hidden_layer_sizes": (6, 4), "max_iter": 4, "tol": 0.0, "batch_size": 16}
+QUICK = TEXTBOOK | {
+    "hidden_layer_sizes": (6, 4),
+    "max_iter": 4,
+    "tol": 0.0,
+    "batch_size": 16,
+}
+FEW = TEXTBOOK | {"max_iter": 2}
 SNAPSHOT = Path(__file__).parent / "snapshots" / "reference_predictions.json"
 # Far above what float64 loses when another processor or version of PyTorch adds in
 # another order, far below what any change of the algorithm makes.
@@ -43,7 +50,7 @@ def _models():
                 words = [Estimator.__name__, solver, *(name for name, _ in options)]
                 yield (
                     "-".join(words),
-                    Estimator(**QUICK, solver=solver, **dict(options)),
+                    Estimator(**QUICK | dict(options), solver=solver),
                 )
 
 
@@ -123,7 +130,7 @@ def test_seeds_next_to_each_other_are_far_apart():
     X, y = data()
     starts = set()
     for seed in range(5):
-        model = ANNRegressor(4, n_init=3, max_iter=1, random_state=seed)
+        model = ANNRegressor(**QUICK | {"n_init": 3, "max_iter": 1}, random_state=seed)
         seen = Starts()
         model.set_callbacks(seen).fit(X, y)
         starts |= seen.starts
@@ -222,7 +229,7 @@ def test_clone_is_unfitted_and_keeps_parameters(Estimator):
 @pytest.mark.parametrize("Estimator", [ANNRegressor, ANNClassifier])
 def test_a_pickle_holds_weights_and_no_rows(Estimator, options, solver):
     X, y = data(n=20_000, d=10)
-    model = Estimator(64, solver=solver, max_iter=2, random_state=0, **options)
+    model = Estimator(64, solver=solver, random_state=0, **FEW | options)
     y = target(model, y)
     weight = np.linspace(0.5, 2.0, len(y))
     model.fit(X, y, sample_weight=weight)
@@ -237,7 +244,7 @@ def test_a_pickle_holds_weights_and_no_rows(Estimator, options, solver):
 def test_what_goes_on_later_holds_no_rows_either(solver):
     """Moments of Adam, or ten steps and gradients of L-BFGS, and no more."""
     X, y = data(n=20_000, d=10)
-    model = ANNRegressor(8, solver=solver, max_iter=2, warm_start=True, random_state=0)
+    model = ANNRegressor(8, solver=solver, warm_start=True, random_state=0, **FEW)
     model.fit(X, y)
     assert len(pickle.dumps(model)) <= 30 * 8 * model.n_parameters_ + 20_000
 
@@ -247,7 +254,7 @@ def test_what_goes_on_later_holds_no_rows_either(solver):
 def test_rows_are_let_go_after_a_fit(options, solver):
     """Nothing inside, not even a closure or a cycle, holds on to the data."""
     X, y = data()
-    model = ANNRegressor(**QUICK, solver=solver, warm_start=True, **options)
+    model = ANNRegressor(**QUICK | options, solver=solver, warm_start=True)
     model.set_callbacks(Starts())
     held = [weakref.ref(X), weakref.ref(y)]
     model.fit(X, y)
@@ -305,6 +312,7 @@ def reference_predictions():
             "max_iter": 15,
             "tol": 0.0,
             "random_state": 42,
+            "early_stopping": False,
             "dtype": "float64",
         }
         if solver != "lbfgs":

@@ -640,6 +640,7 @@ def network(X, y, *, quiet=False, **options):
         "hidden_layer_sizes": 2,
         "activation": "tanh",
         "random_state": 0,
+        "early_stopping": False,
     } | options
     with warnings.catch_warnings():
         if quiet:
@@ -655,7 +656,7 @@ def test_ensembles_are_refused():
 
 def test_early_stopping_is_refused():
     X, y = two_units(0)
-    fitted = network(X, y, early_stopping=True, max_iter=20, quiet=True)
+    fitted = network(X, y, early_stopping=True, n_estimators=1, max_iter=20, quiet=True)
     refused("early stopping ends training before", fitted, X, y)
 
 

@@ -117,14 +117,16 @@ def make_run():
 
 
 def test_refits_are_equal(diabetes):
-    network = ANNRegressor(4, max_iter=5, random_state=0)
+    network = ANNRegressor(4, max_iter=5, random_state=0, early_stopping=False)
     first, second = (compare({"net": network}, *diabetes, cv=3) for _ in range(2))
     assert (first.scores == second.scores).all()
 
 
 def test_a_classifier_too():
     X, y = make_classification(120, 5, random_state=0)
-    network = ANNClassifier(3, activation="tanh", max_iter=20, random_state=0)
+    network = ANNClassifier(
+        3, activation="tanh", max_iter=20, random_state=0, early_stopping=False
+    )
     result = compare({"net": network}, X, y, cv=3)
     assert np.isfinite(result.scores).all()
     assert result.tested is None
@@ -159,7 +161,7 @@ def test_seeds_are_averaged_within_a_split_first(diabetes):
 
 
 def test_one_seed_leaves_models_their_own(diabetes):
-    network = ANNRegressor(3, max_iter=3, random_state=7)
+    network = ANNRegressor(3, max_iter=3, random_state=7, early_stopping=False)
     one = compare({"net": network}, *diabetes, cv=2).scores
     other = compare({"net": network.set_params(random_state=8)}, *diabetes, cv=2).scores
     assert (one != other).all()
@@ -231,7 +233,10 @@ class FailsOnSecond(ANNRegressor):
 
 def test_a_failing_network_ends_the_comparison_and_names_itself(diabetes):
     FailsOnSecond.count = 0
-    models = {"OLS": LinearRegression(), "odd": FailsOnSecond(2, max_iter=2)}
+    models = {
+        "OLS": LinearRegression(),
+        "odd": FailsOnSecond(2, max_iter=2, early_stopping=False),
+    }
     with pytest.raises(RuntimeError, match="no second fit") as failure:
         compare(models, *diabetes, cv=3)
     assert failure.value.__notes__ == ["This is the model 'odd' of compare()."]

@@ -27,6 +27,7 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 
@@ -38,7 +39,7 @@ SOLVERS = ["sgd", "adam", "adamw", "lbfgs"]
 N, D = 60, 4
 # What float64 loses where a sum is formed in another order.
 ROUNDING = 1e-8
-QUICK = {
+QUICK = TEXTBOOK | {
     "hidden_layer_sizes": 5,
     "max_iter": 5,
     "tol": 0.0,
@@ -135,7 +136,7 @@ def plain():
     """Predictions and fits from a plain array, to compare with."""
     found = {}
     for standardize in (True, False):
-        model = ANNRegressor(**QUICK, standardize=standardize).fit(X, Y)
+        model = ANNRegressor(**QUICK | {"standardize": standardize}).fit(X, Y)
         found[standardize] = model
     return found
 
@@ -144,7 +145,7 @@ def plain():
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_tables(form, standardize, plain):
     table = FORMS[form](X)
-    model = ANNRegressor(**QUICK, standardize=standardize).fit(table, Y)
+    model = ANNRegressor(**QUICK | {"standardize": standardize}).fit(table, Y)
     expected = plain[standardize]
     if sp.issparse(table):
         np.testing.assert_allclose(
@@ -165,7 +166,7 @@ def test_memory_maps(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
         mapped.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
     for standardize in (True, False):
-        model = ANNRegressor(**QUICK, standardize=standardize)
+        model = ANNRegressor(**QUICK | {"standardize": standardize})
         expected = clone(model).fit(X, Y, weight).predict(X)
         model.fit(*mapped)
         np.testing.assert_array_equal(model.predict(mapped[0]), expected)
@@ -188,7 +189,7 @@ def test_names_of_columns(frame):
 def test_the_callers_data_stay_as_they_are():
     weight = np.ones(N)
     kept = [X.copy(), Y.copy(), weight.copy()]
-    model = ANNRegressor(**QUICK, early_stopping=True).fit(X, Y, weight)
+    model = ANNRegressor(**QUICK | {"early_stopping": True}).fit(X, Y, weight)
     model.predict(X)
     for before, after in zip(kept, [X, Y, weight], strict=True):
         np.testing.assert_array_equal(before, after)
@@ -206,14 +207,14 @@ def test_sparse_equals_dense(Estimator, solver, standardize, make):
     dense = np.where(rng.uniform(size=(N, 12)) < 0.2, rng.normal(size=(N, 12)) + 2, 0.0)
     y = Y if Estimator is ANNRegressor else LABELS
     weight = rng.uniform(0, 2, N) * (rng.uniform(size=N) < 0.9)
-    model = Estimator(
-        **QUICK,
-        solver=solver,
-        standardize=standardize,
-        linear_skip=True,
-        dropout=0.0 if solver == "lbfgs" else 0.2,
-        early_stopping=True,
-    )
+    options = QUICK | {
+        "solver": solver,
+        "standardize": standardize,
+        "linear_skip": True,
+        "dropout": 0.0 if solver == "lbfgs" else 0.2,
+        "early_stopping": True,
+    }
+    model = Estimator(**options)
     of_dense = clone(model).fit(dense, y, sample_weight=weight)
     of_sparse = clone(model).fit(make(dense), y, sample_weight=weight)
     np.testing.assert_allclose(
@@ -323,7 +324,7 @@ def test_forms_of_weights(form):
 def test_validation_rows_may_be_sparse_where_the_others_are_not(
     standardize, of_val, of_X
 ):
-    model = ANNRegressor(**QUICK, standardize=standardize, early_stopping=True)
+    model = ANNRegressor(**QUICK | {"standardize": standardize, "early_stopping": True})
     expected = clone(model).fit(X, Y, X_val=X[:20], y_val=Y[:20])
     model.fit(of_X(X), Y, X_val=of_val(X[:20]), y_val=Y[:20])
     np.testing.assert_allclose(
@@ -335,7 +336,7 @@ def test_validation_rows_may_be_sparse_where_the_others_are_not(
 @pytest.mark.parametrize("form", NUMBER_FORMS)
 def test_numbers(form, standardize):
     y = np.round(Y)
-    model = ANNRegressor(**QUICK, standardize=standardize)
+    model = ANNRegressor(**QUICK | {"standardize": standardize})
     expected = clone(model).fit(X, y).predict(X)
     predicted = model.fit(X, NUMBER_FORMS[form](y)).predict(X)
     assert predicted.shape == (N,)
@@ -445,6 +446,7 @@ def test_quantiles_are_calibrated_and_do_not_cross():
     new_x, new_y = skewed(3000, seed=1)
     model = ANNRegressor(
         16,
+        early_stopping=False,
         loss="quantile",
         quantile=levels,
         learning_rate_init=0.01,
@@ -470,7 +472,9 @@ def test_the_score_of_several_quantiles_is_the_mean():
     levels = [0.1, 0.5, 0.9]
     x, y = skewed(300, seed=0)
     model = ANNRegressor(8, loss="quantile", quantile=levels, random_state=0)
-    model.set_params(max_iter=30, learning_rate_init=0.02).fit(x, y)
+    model.set_params(early_stopping=False, max_iter=30, learning_rate_init=0.02).fit(
+        x, y
+    )
     scores = [
         metrics.d2_pinball_score(y, column, alpha=level)
         for level, column in zip(levels, model.predict(x).T, strict=True)

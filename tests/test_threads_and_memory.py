@@ -53,7 +53,13 @@ def work(task):
     X, y = data(seed)
     y = y if Estimator is ANNRegressor else (y > 0).astype(int)
     model = Estimator(
-        8, solver=solver, batch_size=20, max_iter=6, tol=0.0, random_state=seed
+        8,
+        solver=solver,
+        batch_size=20,
+        max_iter=6,
+        tol=0.0,
+        random_state=seed,
+        early_stopping=False,
     )
     predictions = []
     for _ in range(4):
@@ -94,7 +100,7 @@ def test_threads_do_not_disturb_one_another(three_threads):
 
 def test_one_estimator_may_predict_in_many_threads():
     X, y = data(0)
-    model = ANNRegressor(50, max_iter=3, random_state=0).fit(X, y)
+    model = ANNRegressor(50, max_iter=3, random_state=0, early_stopping=False).fit(X, y)
     table = np.random.default_rng(0).normal(size=(20_000, 3))
     expected = model.predict(table)
     with ThreadPoolExecutor(N_THREADS) as pool:
@@ -107,7 +113,7 @@ def test_a_fit_leaves_the_thread_count(fails, three_threads, monkeypatch):
     """Also a fit that fails, and one with work enough for several threads."""
     X, y = data(0)
     monkeypatch.setattr(device, "FLOPS_PER_STEP_FOR_THREADS", 0.0 if fails else 1e99)
-    model = ANNRegressor(8, max_iter=3, random_state=0)
+    model = ANNRegressor(8, max_iter=3, random_state=0, early_stopping=False)
     if fails:
         model.set_callbacks(Fails())
         with pytest.raises(ArithmeticError):
@@ -149,7 +155,9 @@ class Fails(Seen):
 def test_small_fits_take_one_thread_and_large_ones_more(three_threads, monkeypatch):
     X, y = data(0)
     seen = Seen()
-    model = ANNRegressor(8, max_iter=3, random_state=0).set_callbacks(seen)
+    model = ANNRegressor(
+        8, max_iter=3, random_state=0, early_stopping=False
+    ).set_callbacks(seen)
     model.fit(X, y)
     assert seen.counts == {1}
     monkeypatch.setattr(device, "FLOPS_PER_STEP_FOR_THREADS", 1.0)
@@ -160,7 +168,9 @@ def test_small_fits_take_one_thread_and_large_ones_more(three_threads, monkeypat
 
 def test_thread_counts_do_not_change_results(monkeypatch, three_threads):
     X, y = data(0)
-    model = ANNRegressor((32, 32), max_iter=5, random_state=0, dtype="float64")
+    model = ANNRegressor(
+        (32, 32), max_iter=5, random_state=0, dtype="float64", early_stopping=False
+    )
     one = model.fit(X, y).predict(X)
     monkeypatch.setattr(device, "FLOPS_PER_STEP_FOR_THREADS", 1.0)
     np.testing.assert_allclose(model.fit(X, y).predict(X), one, rtol=1e-9)
@@ -172,7 +182,9 @@ def test_searches_in_several_processes():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30_000, 10))  # above the megabyte that joblib sends
     y = X[:, 0] + np.sin(X[:, 1])
-    model = ANNRegressor((400, 400), max_iter=1, batch_size=500, random_state=0)
+    model = ANNRegressor(
+        (400, 400), max_iter=1, batch_size=500, random_state=0, early_stopping=False
+    )
     search = GridSearchCV(model, {"alpha": [1e-4, 1.0]}, cv=2, error_score="raise")
     one = clone(search).fit(X, y)
     two = clone(search).set_params(n_jobs=2).fit(X, y)

@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss, mean_absolute_error
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 from sklearn_ann.assembly import checked_rows, split_off
@@ -17,16 +18,20 @@ pytestmark = pytest.mark.filterwarnings(
     # Few epochs are enough here, and too few to converge.
     "ignore::sklearn.exceptions.ConvergenceWarning"
 )
-QUICK = {"hidden_layer_sizes": 4, "max_iter": 4, "tol": 0.0, "random_state": 0}
+QUICK = TEXTBOOK | {
+    "hidden_layer_sizes": 4,
+    "max_iter": 4,
+    "tol": 0.0,
+    "random_state": 0,
+    "validation_fraction": 0.1,
+}
+STOPPED = {**QUICK, "early_stopping": True}
 # Overfits quickly: the validation score falls again.
-WILD = {
+WILD = STOPPED | {
     "hidden_layer_sizes": 30,
     "solver": "adam",
     "learning_rate_init": 0.05,
     "max_iter": 40,
-    "tol": 0.0,
-    "random_state": 0,
-    "early_stopping": True,
 }
 
 
@@ -63,7 +68,7 @@ def seen():
 @pytest.mark.parametrize("fraction, n_held", [(0.1, 8), (0.25, 20), (0.501, 41)])
 def test_a_fraction_of_the_rows_is_held_out(seen, fraction, n_held):
     X, y = data()
-    model = Watched(**QUICK, early_stopping=True, validation_fraction=fraction)
+    model = Watched(**STOPPED | {"validation_fraction": fraction})
     model.fit(X, y)
     ((train, held),) = seen
     assert len(held.index) == n_held
@@ -74,7 +79,7 @@ def test_a_fraction_of_the_rows_is_held_out(seen, fraction, n_held):
 
 def test_held_out_rows_do_not_touch_the_fit(seen):
     X, y = data()
-    model = Watched(**QUICK, early_stopping=True, standardize=True).fit(X, y)
+    model = Watched(**STOPPED).fit(X, y)
     ((_, held),) = seen
     changed_X, changed_y = X.copy(), y.copy()
     changed_X[held.index] *= 100.0
@@ -87,7 +92,7 @@ def test_held_out_rows_do_not_touch_the_fit(seen):
 def test_rows_held_out_follow_random_state(seen):
     X, y = data()
     for seed in (0, 0, 1):
-        Watched(**{**QUICK, "random_state": seed}, early_stopping=True).fit(X, y)
+        Watched(**STOPPED | {"random_state": seed}).fit(X, y)
     first, same, other = (held.index for _, held in seen)
     np.testing.assert_array_equal(first, same)
     assert set(first) != set(other)
@@ -96,7 +101,7 @@ def test_rows_held_out_follow_random_state(seen):
 def test_rows_of_weight_zero_are_not_held_out(seen):
     X, y = data()
     weight = np.repeat([0.0, 1.0], 40)
-    Watched(**QUICK, early_stopping=True).fit(X, y, sample_weight=weight)
+    Watched(**STOPPED).fit(X, y, sample_weight=weight)
     ((train, held),) = seen
     assert train.index.min() >= 40 and held.index.min() >= 40
     assert len(held.index) == 4
@@ -128,7 +133,7 @@ def test_the_classifier_stratifies_and_the_regressor_does_not():
 def test_a_class_too_rare_to_stratify_is_no_obstacle():
     X, y = data()
     labels = np.where(np.arange(80) == 7, "rare", classes(y))
-    model = ANNClassifier(**QUICK, early_stopping=True).fit(X, labels)
+    model = ANNClassifier(**STOPPED).fit(X, labels)
     assert "rare" in model.classes_
 
 
@@ -136,7 +141,7 @@ def test_groups_are_held_out_as_a_whole(seen):
     X, y = data()
     groups = np.repeat([f"firm {i}" for i in range(20)], 4)
     for seed in range(5):
-        model = Watched(**{**QUICK, "random_state": seed}, early_stopping=True)
+        model = Watched(**STOPPED | {"random_state": seed})
         model.fit(X, y, groups=groups)
     for train, held in seen:
         assert len(held.index) == 8  # a tenth of the groups
@@ -161,7 +166,7 @@ def test_the_best_weights_are_restored(solver):
 
 def test_patience():
     X, y = data()
-    model = ANNRegressor(**WILD, n_iter_no_change=3).fit(X, y)
+    model = ANNRegressor(**WILD | {"n_iter_no_change": 3}).fit(X, y)
     best = int(np.argmax(model.validation_scores_))
     assert model.status_ == "converged"
     assert model.n_iter_ == best + 1 + 3 + 1
@@ -184,7 +189,9 @@ def scorer_mae(estimator, X, y):
 def test_what_early_stopping_watches(scoring, expected):
     X, y = data()
     X_val, y_val = data(40, seed=1)
-    model = ANNRegressor(**WILD, scoring=scoring, standardize=False, dtype="float64")
+    model = ANNRegressor(
+        **WILD | {"standardize": False}, scoring=scoring, dtype="float64"
+    )
     model.fit(X, y, X_val=X_val, y_val=y_val)
     assert model.best_validation_score_ == max(model.validation_scores_)
     # The model is the one of the best epoch.
@@ -218,7 +225,7 @@ def test_validation_weights(scoring):
     X, y = data()
     X_val, y_val = data(30, seed=1)
     weight = np.random.default_rng(2).integers(0, 4, 30)
-    model = ANNRegressor(**QUICK, scoring=scoring, early_stopping=True, dtype="float64")
+    model = ANNRegressor(**STOPPED, scoring=scoring, dtype="float64")
     weighted = clone(model).fit(
         X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight
     )
@@ -250,7 +257,7 @@ def test_held_out_rows_keep_their_weights(seen):
 def test_with_own_validation_data_nothing_is_held_out(seen, early_stopping):
     X, y = data()
     X_val, y_val = data(30, seed=1)
-    model = Watched(**QUICK, early_stopping=early_stopping)
+    model = Watched(**QUICK | {"early_stopping": early_stopping})
     model.fit(X, y, X_val=X_val, y_val=y_val)
     ((train, held),) = seen
     np.testing.assert_array_equal(train.index, np.arange(80))
@@ -286,7 +293,7 @@ def test_own_validation_data_are_on_the_scale_of_training():
 
 def test_own_validation_data_may_lack_a_class():
     X, y = data()
-    model = ANNClassifier(**QUICK, early_stopping=True)
+    model = ANNClassifier(**STOPPED)
     model.fit(X, classes(y), X_val=X[:3], y_val=["low", "low", "low"])
     assert np.isfinite(model.validation_scores_).all()
 
@@ -309,7 +316,7 @@ def routed_pipeline(model):
 
 
 def routed(**options):
-    model = Watched(**QUICK, early_stopping=True, standardize=False, **options)
+    model = Watched(**STOPPED | {"standardize": False}, **options)
     return model.set_fit_request(X_val=True, y_val=True)
 
 
@@ -374,7 +381,7 @@ def test_in_a_tuple_without_routing(seen, n_val):
     """A search hands fit parameters on as well where routing is off."""
     X, y = data()
     X_val, y_val = data(n_val, seed=1)
-    model = Watched(**QUICK, early_stopping=True)
+    model = Watched(**STOPPED)
     search(model, GRID).fit(X, y, X_val=(X_val,), y_val=(y_val,))
     assert_intact(seen, X, y, X_val, y_val, through_pipeline=False)
 
@@ -392,7 +399,7 @@ def test_the_trap_that_the_tuple_avoids(seen, with_routing, through_pipeline):
     X, y = data()
     X_val, y_val = data(80, seed=1)
     with config_context(enable_metadata_routing=with_routing):
-        model = Watched(**QUICK, early_stopping=True, standardize=False)
+        model = Watched(**STOPPED | {"standardize": False})
         if with_routing:
             model = model.set_fit_request(X_val=True, y_val=True)
         grid = GRID
@@ -461,7 +468,7 @@ def test_scores_are_weighted_under_routing(routing, scoring):
 def test_groups_are_routed_to_splitter_and_network(routing, seen):
     X, y = data()
     groups = np.repeat(np.arange(20), 4)
-    model = Watched(**QUICK, early_stopping=True).set_fit_request(groups=True)
+    model = Watched(**STOPPED).set_fit_request(groups=True)
     found = GridSearchCV(model, GRID, cv=GroupKFold(4), error_score="raise")
     found.fit(X, y, groups=groups)
     assert len(seen) == 9

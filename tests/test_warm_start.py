@@ -24,6 +24,18 @@ QUICK = {
     "tol": 0.0,
     "n_iter_no_change": 1000,
     "random_state": 0,
+    "early_stopping": False,
+}
+# The same network, stopped early: no ensemble.
+STOPPED = {
+    "early_stopping": True,
+    "n_estimators": 1,
+    "linear_skip": False,
+    "numeric_embedding": None,
+    "standardize": True,
+    "dropout": 0.0,
+    "alpha": 1e-4,
+    "learning_rate": "constant",
 }
 # What a fit is told apart by, beside its weights; not its duration.
 RECORDS = ["loss_curve_", "learning_rates_", "validation_scores_", "n_iter_", "t_"]
@@ -60,8 +72,8 @@ def through_pickle(model):
 VARIANTS = {
     "plain": {},
     "dropout": {"dropout": 0.3},
-    "early stopping": {"early_stopping": True},
-    "scorer": {"early_stopping": True, "scoring": None},
+    "early stopping": STOPPED,
+    "scorer": {**STOPPED, "scoring": None},
     "invscaling": {"learning_rate": "invscaling"},
     # Patience runs out all the time: the rate falls between the calls as well.
     "adaptive": {
@@ -119,7 +131,7 @@ def test_with_weights_and_own_validation_data():
         "X_val": X_val,
         "y_val": y_val,
     }
-    model = ANNRegressor(**QUICK, warm_start=True, max_iter=10, early_stopping=True)
+    model = ANNRegressor(**QUICK | STOPPED, warm_start=True, max_iter=10)
     straight = clone(model).set_params(max_iter=20).fit(X, y, **given)
     assert_same_fit(model.fit(X, y, **given).fit(X, y, **given), straight)
 
@@ -281,7 +293,9 @@ def test_partial_fit_steps_once_through_a_batch():
 
 def test_partial_fit_learns_like_scikit_learns():
     X, y = data(200)
-    ours = ANNRegressor(16, learning_rate_init=0.01, solver="adam", random_state=0)
+    ours = ANNRegressor(
+        16, "relu", learning_rate_init=0.01, solver="adam", random_state=0
+    )
     theirs = MLPRegressor(
         hidden_layer_sizes=16, learning_rate_init=0.01, random_state=0
     )
@@ -410,7 +424,7 @@ def test_what_has_no_partial_fit(Estimator):
     assert not hasattr(Estimator(solver="lbfgs"), "partial_fit")
     assert all(hasattr(Estimator(solver=s), "partial_fit") for s in [*STEPPERS, "auto"])
     X, y = data()
-    model = Estimator(**QUICK, early_stopping=True)
+    model = Estimator(**QUICK | {"early_stopping": True})
     classes = {} if Estimator is ANNRegressor else {"classes": [0, 1, 2]}
     with pytest.raises(ValueError, match="early_stopping"):
         model.partial_fit(X, target(model, y), **classes)
@@ -433,7 +447,7 @@ def test_the_default_solver_without_hidden_layer_takes_steps_in_partial_fit():
 def test_halving_search_over_epochs():
     X, y = data(120)
     search = HalvingGridSearchCV(
-        ANNRegressor(8, random_state=0),
+        ANNRegressor(8, early_stopping=False, random_state=0),
         {"learning_rate_init": [1e-5, 1e-3, 0.02]},
         resource="max_iter",
         min_resources=5,

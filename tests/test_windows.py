@@ -192,7 +192,7 @@ def test_clark_west_beside_a_linear_skip_or_when_asked_for():
     options = {"activation": "tanh", "solver": "lbfgs", "alpha": 1, "random_state": 0}
     models = {
         "OLS": LinearRegression(),
-        "plain": ANNRegressor(2, **options),
+        "plain": ANNRegressor(2, early_stopping=False, **options),
         "skip": ANNRegressor(2, linear_skip=True, **options),
     }
     result = compare(models, X, y, time_order=np.arange(120))
@@ -245,7 +245,9 @@ OLS = LinearRegression()
             make_pipeline(FunctionTransformer(lambda X: X), OLS),
             False,
         ),
-        (ANNRegressor(), OLS, False),
+        (ANNRegressor(), OLS, True),
+        (ANNRegressor(linear_skip=False), OLS, False),
+        (ANNRegressor(early_stopping=False), OLS, False),
         (ANNRegressor(linear_skip=True, loss="poisson"), OLS, False),
         (SKIP, Ridge(), False),
     ],

@@ -34,6 +34,7 @@ OPTIONS = {
     "solver": "lbfgs",
     "alpha": 1e-4,
     "max_iter": 200,
+    "early_stopping": False,
 }
 # scikit-learn's default, and one that makes both sides use all iterations.
 TOLERANCES = (1e-4, 1e-10)

@@ -59,6 +59,8 @@ def step_seconds(hidden: tuple[int, ...], batch: int, device: str) -> float:
     def seconds(epochs: int) -> float:
         network = ANNRegressor(
             hidden,
+            "relu",
+            early_stopping=False,
             batch_size=batch,
             max_iter=epochs,
             tol=0.0,

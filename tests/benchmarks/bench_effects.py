@@ -36,9 +36,13 @@ from .accuracy.sets import TABLES, load
 from .timing import Result, interleaved, median_ratio, one_core, to_markdown, to_text
 
 TARGET = 8.0
-FITS = {
-    "default": {},
-    "ensemble": {"n_estimators": 8, "early_stopping": True},
+FITS: dict[str, dict[str, Any]] = {
+    "one network": {
+        "hidden_layer_sizes": (100,),
+        "activation": "relu",
+        "early_stopping": False,
+    },
+    "default": {},  # an ensemble of eight, stopped early
 }
 REPLICATES, LEAST_SPEED_UP = 200, 3.0
 

@@ -90,6 +90,7 @@ def adam_options(case: Case) -> dict[str, Any]:
     """Parameters that scikit-learn's networks and ours share."""
     return {
         "hidden_layer_sizes": case.hidden,
+        "activation": "relu",
         "solver": "adam",
         "alpha": 1e-4,
         "batch_size": case.batch_size,
@@ -97,6 +98,7 @@ def adam_options(case: Case) -> dict[str, Any]:
         "max_iter": case.epochs,
         "tol": 0.0,
         "n_iter_no_change": inf,
+        "early_stopping": False,
         "random_state": 0,
     }
 
@@ -110,6 +112,7 @@ def lbfgs_options() -> dict[str, Any]:
         "alpha": 1e-4,
         "max_iter": 200,
         "tol": 1e-10,
+        "early_stopping": False,
         "random_state": 0,
     }
 

@@ -141,7 +141,9 @@ def _prepare(task: Task) -> Callable[[], object]:
     X = rng.standard_normal((task.n, task.d), dtype=np.dtype(task.dtype).type)
     y = X[:, 0] + rng.standard_normal(task.n)
     own = {} if task.training_dtype == "auto" else {"dtype": task.training_dtype}
-    model = ANNRegressor(max_iter=2, random_state=0, **own)
+    model = ANNRegressor(
+        (100,), "relu", early_stopping=False, max_iter=2, random_state=0, **own
+    )
     if task.work == "fit":
         return lambda: model.fit(X, y)
     with warnings.catch_warnings():
@@ -168,7 +170,9 @@ def _prepare_levels(task: Task) -> Callable[[], object]:
         }
     )
     y = rng.standard_normal(task.n)
-    model = ANNRegressor(8, batch_size=1024, max_iter=1, random_state=0)
+    model = ANNRegressor(
+        8, "relu", early_stopping=False, batch_size=1024, max_iter=1, random_state=0
+    )
     if task.work == "fit":
         return lambda: model.fit(X, y)
     with warnings.catch_warnings():

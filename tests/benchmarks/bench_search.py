@@ -34,6 +34,8 @@ from .bench_fit import data
 from .timing import Result, interleaved, median_ratio, one_core, to_markdown, to_text
 
 COMMON = {
+    "activation": "relu",
+    "early_stopping": False,
     "solver": "adam",
     "batch_size": 32,
     "max_iter": 20,

@@ -66,6 +66,8 @@ def ratio(hidden: tuple[int, ...], n: int, epochs: int) -> tuple[float, float]:
     X = rng.normal(size=(n, COLUMNS))
     network = ANNRegressor(
         hidden,
+        "relu",
+        early_stopping=False,
         max_iter=epochs,
         batch_size=BATCH,
         tol=0.0,

@@ -83,6 +83,8 @@ def rate(hidden: tuple[int, ...], device: str, dtype: str) -> tuple[int, int, fl
     def fit(epochs: int) -> ANNRegressor:
         return ANNRegressor(
             hidden,
+            "relu",
+            early_stopping=False,
             batch_size=batch,
             max_iter=epochs,
             tol=0.0,
