@@ -52,7 +52,12 @@ def wages(seed):
 
 def models(n_fit):
     """Return four estimators for n_fit rows: {mean, quantiles} x {linear, network}."""
-    network = {"hidden_layer_sizes": 16, "activation": "tanh", "random_state": 0}
+    network = {
+        "hidden_layer_sizes": 16,
+        "activation": "tanh",
+        "early_stopping": False,
+        "random_state": 0,
+    }
     quantiles = {"loss": "quantile", "quantile": (0.05, 0.95), "max_iter": 1000}
     return {
         "OLS": LinearRegression(),

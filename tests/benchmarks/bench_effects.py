@@ -4,7 +4,7 @@
 [--data FOLDER]``
 
 One core, interleaved rounds, the median of the ratios within a round. No option of the
-effects is set; the fits are default networks, and ensembles of eight that stop early.
+effects is set; the fits are single networks without early stopping, and the defaults.
 For neither does the sandwich hold, so these are debiased effects. With the folder that
 `tests.benchmarks.accuracy` installs, the sixteen tables of that benchmark follow, as a
 Pipeline that makes numbers of their columns. Last come bootstrap standard errors, next
