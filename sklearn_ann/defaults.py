@@ -92,6 +92,11 @@ def _either(ours: Any, textbook: Any) -> Rule:
     return lambda case: ours if case.early_stopping else textbook
 
 
+def _dropout(case: Case) -> float:
+    """Leave no units out where there are none, or where steps must not be random."""
+    return 0.1 if case.early_stopping and not case.textbook else 0.0
+
+
 def _alpha(case: Case) -> float:
     if case.early_stopping:
         return DECAY * case.total
@@ -107,7 +112,7 @@ RULES: dict[str, Rule] = {
     "linear_skip": lambda case: not case.textbook,
     "numeric_embedding": _embedding,
     "n_estimators": _members,
-    "dropout": _either(0.1, 0.0),
+    "dropout": _dropout,
     "alpha": _alpha,
     "batch_size": _batch,
     "learning_rate": _either("cosine", "constant"),

@@ -88,7 +88,7 @@ max_grad_norm : float or None, default=None
     Longer gradients are scaled down to this Euclidean norm.
 dropout : float or 'auto', default='auto'
     Share of hidden units left out at random in every training step. 'auto' is .1 with
-    early stopping, else 0.
+    early stopping, except for 'lbfgs' and without hidden layer; else 0.
 standardize : bool, 'auto', 'standard' or 'robust', default='auto'
     How columns of numbers are scaled, by the weights of the rows trained on. True and
     'standard': to mean 0 and standard deviation 1. 'robust': to median 0 and
