@@ -92,7 +92,12 @@ def test_two_neurons_hidden_and_two_to_put_out(standardize):
     X, Y = make_regression(200, n_features=3, n_targets=2, random_state=0)
     X = X * [1.0, 100.0, 0.01] + [0.0, 5.0, 1.0]
     model = ANNRegressor(
-        2, "tanh", standardize=standardize, max_iter=3, random_state=0
+        2,
+        "tanh",
+        standardize=standardize,
+        max_iter=3,
+        early_stopping=False,
+        random_state=0,
     ).fit(X, Y)
     assert [w.shape for w in model.coefs_] == [(3, 2), (2, 2)]
     assert [b.shape for b in model.intercepts_] == [(2,), (2,)]
@@ -135,7 +140,8 @@ def test_linear_layers_collapse(target, training):
     estimator, of = TARGETS[target]
     options, dtype = TRAINING[training]
     X, Y = rows()
-    model = estimator((7, 5), "identity", max_iter=5, random_state=0, **options)
+    options = {"max_iter": 5, "early_stopping": False, "random_state": 0, **options}
+    model = estimator((7, 5), "identity", **options)
     model.fit(X, of(Y))
     assert model.dtype_ == dtype
     far = 10.0 * rows(50)[0]

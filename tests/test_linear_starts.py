@@ -8,6 +8,7 @@ from sklearn.linear_model import BayesianRidge, LinearRegression, LogisticRegres
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits
 from sklearn_ann.engine.evidence import evident
@@ -25,6 +26,7 @@ GROUPS = np.arange(N) // 5
 def network(model=ANNRegressor, **options):
     """A network that starts at the linear model and is judged on held-out rows."""
     defaults = {
+        **TEXTBOOK,
         "hidden_layer_sizes": (8,),
         "activation": "tanh",
         "linear_skip": True,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from textbook import TEXTBOOK
 
 from sklearn_ann import (
     ANNClassifier,
@@ -22,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 N = 1200
 QUICK = {
+    **TEXTBOOK,
     "hidden_layer_sizes": 6,
+    "activation": "relu",
     "max_iter": 4,
     "tol": 0.0,
     "batch_size": 64,
@@ -73,7 +76,8 @@ def test_what_the_network_looks_up():
 
 
 def test_it_learns_what_levels_are_worth():
-    model = ANNRegressor(32, learning_rate_init=0.01, max_iter=60, random_state=0)
+    asked = {"learning_rate_init": 0.01, "max_iter": 60, "early_stopping": False}
+    model = ANNRegressor(32, **asked, random_state=0)
     model.fit(FRAME, Y)
     fresh, y = made(400, seed=1)
     known = fresh["firm"].notna()
@@ -114,7 +118,7 @@ def test_beside_embeddings_of_numbers(kind, standardize):
     """Numbers alone are embedded, in the units that the design gives them."""
     frame = FRAME.assign(age=FRAME["age"].mask(FRAME["age"] > 60))
     options = {"numeric_embedding": kind, "standardize": standardize}
-    model = ANNRegressor(**QUICK, **options).fit(frame, Y)
+    model = ANNRegressor(**QUICK | options).fit(frame, Y)
     numbers, firms = model._model.architecture.embeddings
     assert (numbers.kind, numbers.columns) == (kind, (0,))
     assert firms.columns == (5,)  # after the number, its gaps and three sectors
@@ -122,14 +126,14 @@ def test_beside_embeddings_of_numbers(kind, standardize):
     assert model.loss_curve_[-1] < model.loss_curve_[0]
     if kind == "piecewise_linear":
         table = model._model.design.compact(model._checked_X(frame))
-        bends = model._model.parameters.embeddings[0][0].reshape(2, 16)
+        bends = model._model.parameters.embeddings[0][0].reshape(2, 32)
         start, end = np.sort(table[:, 0])[[0, -1]]
         assert bends[0, 0] == start and bends[0].max() < end
 
 
 @pytest.mark.parametrize("options", [{"n_estimators": 2}, {"warm_start": True}, {}])
 def test_members_warm_starts_and_validation(options):
-    model = ANNRegressor(**QUICK, **options, early_stopping=True)
+    model = ANNRegressor(**QUICK | options | {"early_stopping": True})
     model.fit(FRAME, Y)
     again = model.fit(FRAME, Y) if "warm_start" in options else clone(model)
     again = again if "warm_start" in options else again.fit(FRAME, Y)
@@ -138,7 +142,7 @@ def test_members_warm_starts_and_validation(options):
 
 def test_classes_labels_and_skips():
     labels = np.digitize(Y, [-1, 1])
-    model = ANNClassifier(**QUICK, linear_skip=True).fit(FRAME, labels)
+    model = ANNClassifier(**QUICK | {"linear_skip": True}).fit(FRAME, labels)
     assert model.predict_proba(FRAME).shape == (N, 3)
     assert model.skip_coef_.shape == (1 + 3, 3)
 

@@ -164,7 +164,9 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 4))
 Y = X[:, 0] + np.sin(2 * X[:, 1]) + 0.1 * rng.normal(size=300)
 MODEL = {
+    "early_stopping": False,
     "hidden_layer_sizes": (32, 32),
+    "activation": "relu",
     "learning_rate_init": 0.005,
     "batch_size": 50,
     "max_iter": 60,

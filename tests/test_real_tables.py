@@ -19,6 +19,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits, bootstrap_fits
 from sklearn_ann.engine.rows import SparseRows
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 N = 120
 QUICK = {
+    **TEXTBOOK,
     "hidden_layer_sizes": 5,
+    "activation": "relu",
     "max_iter": 5,
     "tol": 0.0,
     "batch_size": 32,
