@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor
 
@@ -73,8 +74,8 @@ def both(target, sample_weight=None, ours=(), **options):
         **options,
     }
     mlp = mlp(**options)
-    own = {**mlp.get_params(), "standardize": False, "dtype": "float64", **dict(ours)}
-    ann = TWINS[type(mlp)](**own)
+    own = {"standardize": False, "dtype": "float64", **dict(ours)}
+    ann = TWINS[type(mlp)](**{**TEXTBOOK, **mlp.get_params(), **own})
     ann.fit(X, y, sample_weight, **start_of(mlp, X, y))
     return mlp.fit(X, y, sample_weight), ann
 
@@ -314,7 +315,8 @@ def test_weights_of_rows_in_minibatches():
 def test_learning_rate_acts_on_adam_too():
     X, y, _ = table()
     options = {"solver": "adam", "learning_rate": "invscaling", "max_iter": 4}
-    ours = ANNRegressor(**options, batch_size="full", random_state=0).fit(X, y)
+    full = {"batch_size": "full", "early_stopping": False, "random_state": 0}
+    ours = ANNRegressor(**options, **full).fit(X, y)
     expected = 0.001 / np.sqrt(np.array([0, 1, 2, 3]) * N + 1)
     np.testing.assert_allclose(ours.learning_rates_, expected)
     curves = [
@@ -328,7 +330,8 @@ def test_learning_rate_acts_on_adam_too():
 
 def test_early_stopping_watches_the_loss_unless_told_otherwise():
     X, y, _ = table()
-    options = {"early_stopping": True, "max_iter": 30, "random_state": 0}
+    options = TEXTBOOK | {"early_stopping": True, "max_iter": 30, "random_state": 0}
+    options["validation_fraction"] = 0.1
     model = ANNClassifier(**options).fit(X, y > 0)
     assert max(model.validation_scores_) < 0  # minus a log loss
     as_mlp = ANNClassifier(**options, scoring=None).fit(X, y > 0)
@@ -341,7 +344,8 @@ def test_lbfgs_stops_early_too():
     X, y, _ = table()
     options = {"solver": "lbfgs", "early_stopping": True, "random_state": 0}
     assert not hasattr(MLPRegressor(**options).fit(X, y), "validation_scores_")
-    ours = ANNRegressor(**options, hidden_layer_sizes=20, activation="tanh").fit(X, y)
+    own = {"hidden_layer_sizes": 20, "activation": "tanh", "n_estimators": 1}
+    ours = ANNRegressor(**options, **own).fit(X, y)
     assert len(ours.validation_scores_) == len(ours.loss_curve_) == ours.n_iter_
     assert ours.best_validation_score_ == max(ours.validation_scores_)
 
@@ -360,6 +364,7 @@ def test_batches_larger_than_the_data_are_all_data(mlp, ann):
 def test_epochs_count_over_warm_starts():
     X, y, _ = table()
     options = {"solver": "adam", "warm_start": True, "max_iter": 3, "random_state": 0}
+    options["early_stopping"] = False
     mlp, ann = MLPRegressor(**options), ANNRegressor(**options)
     for fitted in (mlp, ann):
         fitted.fit(X, y).fit(X, y)
@@ -384,6 +389,7 @@ def test_score_is_of_the_loss():
     X, y, _ = table()
     counts = np.round(np.exp(y))
     options = {"loss": "poisson", "max_iter": 50, "random_state": 0}
+    options["early_stopping"] = False
     model = ANNRegressor(**options).fit(X, counts)
     mean, fitted = counts.mean(), model.predict(X)
 
@@ -401,6 +407,7 @@ def test_score_is_of_the_loss():
 def test_divergence_warns_and_keeps_what_is_finite():
     X, y, _ = table()
     options = {"solver": "sgd", "learning_rate_init": 1e6, "random_state": 0}
+    options["early_stopping"] = False
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="non-finite"):
         MLPRegressor(**options).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="non-finite"):
