@@ -20,6 +20,7 @@ from benchmarks import bench_device, bench_utilisation
 from engine_fits import SOLVERS, held_out, regression, sparse_rows
 from sklearn.datasets import make_moons
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits
 from sklearn_ann.engine import device as device_module
@@ -451,7 +452,7 @@ def test_without_graphs_where_capture_fails(cuda, no_capture):
 
 @pytest.mark.parametrize("n_estimators", [1, 3])
 def test_it_is_said_once_to_those_who_ask(cuda, no_capture, capsys, n_estimators):
-    network = ANNRegressor(**MODEL, n_estimators=n_estimators, device="cuda")
+    network = ANNRegressor(**MODEL | {"n_estimators": n_estimators}, device="cuda")
     network.fit(X, Y)
     assert not capsys.readouterr().out
     network.set_params(verbose=1).fit(X, Y)
@@ -513,6 +514,7 @@ def test_two_processes():
 # ------------------------------------------------------------------------ estimators
 
 MODEL = {
+    **TEXTBOOK,
     "hidden_layer_sizes": (8,),
     "activation": "tanh",
     "batch_size": 32,
