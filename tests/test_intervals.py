@@ -44,6 +44,7 @@ QUANTILES = ANNRegressor(
     learning_rate="adaptive",
     learning_rate_init=0.01,
     max_iter=1000,
+    early_stopping=False,
     random_state=0,
 )
 MEAN = ANNRegressor(4, "tanh", solver="lbfgs", alpha=5, random_state=0)
@@ -374,7 +375,11 @@ def test_a_network_that_stops_early_holds_out_whole_groups(data):
     X, y = data
     groups = np.repeat(np.arange(60), 5)
     network = ANNRegressor(
-        4, early_stopping=True, learning_rate_init=0.05, random_state=0
+        4,
+        early_stopping=True,
+        n_estimators=1,
+        learning_rate_init=0.05,
+        random_state=0,
     )
     conformal = ConformalRegressor(network, random_state=0).fit(X, y, groups=groups)
     rest = np.setdiff1d(np.arange(300), conformal.calibration_rows_)
