@@ -158,7 +158,7 @@ def batched_fits(
     >>> X = np.linspace(-1, 1, 60)[:, None]
     >>> grid = {"alpha": [0.01, 0.1, 1.0], "learning_rate_init": [0.01, 0.03]}
     >>> network = ANNRegressor(8, max_iter=50, tol=0, n_iter_no_change=50,
-    ...                        random_state=0)
+    ...                        early_stopping=False, random_state=0)
     >>> import warnings
     >>> with batched_fits(), warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")  # fifty epochs are few
