@@ -58,26 +58,31 @@ class Case:
     textbook: bool
     bfloat16: bool
 
+    @property
+    def ours(self) -> bool:
+        """Whether rows are held out, and textbooks not followed."""
+        return self.early_stopping and not self.textbook
+
 
 Rule = Callable[[Case], Any]
 
 
 def _members(case: Case) -> int:
-    if not case.early_stopping:
+    if not case.ours:
         return 1
     return max(1, int(MEMBERS * min(1.0, MANY_ROWS / case.n)))
 
 
 def _batch(case: Case) -> int:
     """Return 128 rows, or a power of two that gives some 200 steps an epoch."""
-    if not case.early_stopping:
+    if not case.ours:
         return TEXTBOOK_BATCH
     wanted = 2 ** int(np.log2(max(1.0, case.n / STEPS)))
     return min(max(BATCH, wanted), LARGEST_BATCH)
 
 
 def _epochs(case: Case) -> int:
-    if not case.early_stopping:
+    if not case.ours:
         return 200
     share = min(1.0, np.sqrt(LONG_ROWS / case.n))
     return max(LEAST_EPOCHS, int(EPOCHS * share))
@@ -85,26 +90,21 @@ def _epochs(case: Case) -> int:
 
 def _embedding(case: Case) -> str | None:
     possible = not case.sparse and not case.bfloat16 and case.n >= LEAST_EMBEDDED_ROWS
-    return "piecewise_linear" if case.early_stopping and possible else None
+    return "piecewise_linear" if case.ours and possible else None
 
 
 def _either(ours: Any, textbook: Any) -> Rule:
-    return lambda case: ours if case.early_stopping else textbook
-
-
-def _dropout(case: Case) -> float:
-    """Leave no units out where there are none, or where steps must not be random."""
-    return 0.1 if case.early_stopping and not case.textbook else 0.0
+    return lambda case: ours if case.ours else textbook
 
 
 def _alpha(case: Case) -> float:
-    if case.early_stopping:
+    if case.ours:
         return DECAY * case.total
     return 1e-4 if case.hidden else 0.0
 
 
 def _scaling(case: Case) -> str:
-    return "robust" if case.early_stopping and not case.sparse else "standard"
+    return "robust" if case.ours and not case.sparse else "standard"
 
 
 RULES: dict[str, Rule] = {
@@ -112,7 +112,7 @@ RULES: dict[str, Rule] = {
     "linear_skip": lambda case: not case.textbook,
     "numeric_embedding": _embedding,
     "n_estimators": _members,
-    "dropout": _dropout,
+    "dropout": _either(0.1, 0.0),
     "alpha": _alpha,
     "batch_size": _batch,
     "learning_rate": _either("cosine", "constant"),
