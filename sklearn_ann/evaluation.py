@@ -173,7 +173,8 @@ class Spot:
         """Take some of the rows, by a mask (b,)."""
         rows = self.rows.take(np.flatnonzero(chosen))
         some = Spot(self.reading, self.function.among(chosen), self.theta, rows)
-        some._kept = {key: found[chosen] for key, found in self._kept.items()}
+        place = torch.tensor(chosen)
+        some._kept = {key: found[place] for key, found in self._kept.items()}
         return some
 
     @property

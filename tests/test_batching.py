@@ -58,7 +58,13 @@ pytestmark = pytest.mark.filterwarnings(
 TIME_LIMIT = 60
 # float64, where a stack and its members agree to rounding.
 TOLERANCE = 1e-8
-QUICK = {"solver": "adam", "max_iter": 3, "tol": 0.0, "random_state": 0}
+QUICK = {
+    "solver": "adam",
+    "early_stopping": False,
+    "max_iter": 3,
+    "tol": 0.0,
+    "random_state": 0,
+}
 
 
 def own_threads():

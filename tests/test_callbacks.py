@@ -23,7 +23,13 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"
 )
 EPOCHS = 5
-QUICK = {"hidden_layer_sizes": 4, "max_iter": EPOCHS, "tol": 0.0, "random_state": 0}
+QUICK = {
+    "hidden_layer_sizes": 4,
+    "early_stopping": False,
+    "max_iter": EPOCHS,
+    "tol": 0.0,
+    "random_state": 0,
+}
 SOLVERS = ["sgd", "adam", "adamw", "lbfgs"]
 
 
@@ -173,7 +179,8 @@ def test_a_stopped_fit_does_not_warn(recwarn):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_weights_are_copied_out_only_when_asked(copies, early_stopping):
     X, y = data()
-    model = ANNRegressor(**QUICK, early_stopping=early_stopping)
+    model = ANNRegressor(**QUICK, n_estimators=1, linear_skip=False)
+    model.set_params(early_stopping=early_stopping)
     clone(model).fit(X, y)
     clone(model).set_callbacks(Recorder(), Recorder(stop_at=3)).fit(X, y)
     clone(model).set_callbacks(ProgressBar()).fit(X, y)
@@ -214,6 +221,14 @@ def test_fitted_estimator_under_early_stopping_is_the_best_so_far():
         max_iter=6,
         tol=0.0,
         early_stopping=True,
+        n_estimators=1,
+        linear_skip=False,
+        standardize=True,
+        activation="relu",
+        dropout=0.0,
+        alpha=1e-4,
+        learning_rate="constant",
+        validation_fraction=0.1,
         random_state=1,
     )
     fitted = clone(model).set_callbacks(seen).fit(X, y)
@@ -413,7 +428,8 @@ def test_verbose_prints_a_line_an_epoch(solver, capsys):
 def test_verbose_shows_validation_and_restarts(capsys):
     X, y = data()
     options = {**QUICK, "max_iter": 2}
-    model = ANNRegressor(**options, verbose=True, early_stopping=True).fit(X, y)
+    model = ANNRegressor(**options, verbose=True, n_estimators=1)
+    model.set_params(early_stopping=True, linear_skip=False).fit(X, y)
     first = capsys.readouterr().out.splitlines()[0]
     assert first.endswith(f"validation = {model.validation_scores_[0]:.8f}")
     ANNRegressor(**options, verbose=True, n_init=2).fit(X, y)

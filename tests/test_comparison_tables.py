@@ -172,7 +172,9 @@ def test_without_effects_there_are_scores_and_no_fits():
 
 def test_a_method_that_does_not_hold_leaves_a_note_not_a_hole_in_the_rest():
     X, y = wage1()
-    relu = ANNRegressor(2, solver="lbfgs", alpha=5, max_iter=2000, random_state=0)
+    relu = ANNRegressor(
+        2, activation="relu", solver="lbfgs", alpha=5, max_iter=2000, random_state=0
+    )
     models = {"OLS": LinearRegression(), "relu": relu}
     result = compare(models, X, y, cv=2, effects=["educ"], vcov="HC1")
     assert result.fits[1].effects is None

@@ -40,7 +40,13 @@ pytestmark = pytest.mark.filterwarnings(
 TIME_LIMIT = 180
 TOLERANCE = 1e-8
 EPOCHS = 3
-QUICK = {"max_iter": EPOCHS, "tol": 0.0, "random_state": 0, "dtype": "float64"}
+QUICK = {
+    "early_stopping": False,
+    "max_iter": EPOCHS,
+    "tol": 0.0,
+    "random_state": 0,
+    "dtype": "float64",
+}
 
 PAGE = Path(__file__).parents[1] / "docs" / "dask.md"
 TEXT = PAGE.read_text(encoding="utf-8")

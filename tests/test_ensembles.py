@@ -27,10 +27,20 @@ LABELS = {
 }
 QUICK = {
     "hidden_layer_sizes": 6,
+    "early_stopping": False,
     "max_iter": 5,
     "batch_size": 32,
     "dtype": "float64",
     "random_state": 0,
+}
+# What networks that are stopped early have by default, and these do without.
+PLAIN = {
+    "linear_skip": False,
+    "dropout": 0.0,
+    "alpha": 1e-4,
+    "standardize": True,
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
 }
 
 
@@ -73,7 +83,8 @@ def test_members_are_one_stack_on_one_table(monkeypatch):
         return train(fits, *args, **kwargs)
 
     monkeypatch.setattr("sklearn_ann.fitting.train", spy)
-    ANNRegressor(n_estimators=5, n_init=2, early_stopping=True, **QUICK).fit(X, Y)
+    options = {**QUICK, "n_init": 2, "early_stopping": True, **PLAIN}
+    ANNRegressor(n_estimators=5, **options).fit(X, Y)
     assert sizes == [10]
     assert len(tables) == 1
 
@@ -93,7 +104,7 @@ def test_members_hold_out_rows_of_their_own():
     # Without shuffles of batches and with one start, only the held-out rows differ.
     start = ANNRegressor(**QUICK).fit(X, Y)
     given = {"coefs_init": start.coefs_, "intercepts_init": start.intercepts_}
-    options = {**QUICK, "batch_size": "full", "early_stopping": True}
+    options = {**QUICK, "batch_size": "full", "early_stopping": True, **PLAIN}
     ensemble = ANNRegressor(n_estimators=4, **options).fit(X, Y, **given)
     scores = {member.validation_scores_[0] for member in ensemble.estimators_}
     assert len(scores) == 4
