@@ -144,16 +144,14 @@ def test_contrasts_are_differences_of_predictions():
     network.set_params(standardize="robust", early_stopping=False)
     with pytest.warns(UserWarning, match="max_iter"):
         network.fit(GAPS, Y)
-    found = effects(network, GAPS, Y, vcov="none").set_index("contrast")
+    found = effects(network, GAPS, None).set_index("contrast")
     low, high = (network.predict(GAPS.assign(job=job)) for job in ("clerk", "judge"))
     np.testing.assert_allclose(
         found.loc["judge - clerk", "estimate"], (high - low).mean(), rtol=1e-9
     )
-    mean = average_predictions(network, GAPS, Y, vcov="none").to_frame()["estimate"]
+    mean = average_predictions(network, GAPS, None).to_frame()["estimate"]
     np.testing.assert_allclose(mean, network.predict(GAPS).mean(), rtol=1e-9)
-    by_level = average_predictions(
-        network, GAPS, Y, features="job", vcov="none"
-    ).to_frame()
+    by_level = average_predictions(network, GAPS, features="job").to_frame()
     np.testing.assert_allclose(by_level["estimate"].iloc[2], high.mean(), rtol=1e-9)
 
 

@@ -18,8 +18,8 @@ from .newton import Regression, damped, direction
 _MOST_ROUNDS = 30
 _TOLERANCE = 1e-2
 # The penalty stays within these multiples of the largest curvature: data that say
-# nothing of the coefficients would send it to infinity, and rows that are fitted without
-# error to zero, where rounding errors would choose among the solutions.
+# nothing of the coefficients would send it to infinity, and rows that are fitted
+# without error to zero, where rounding errors would choose among the solutions.
 _LEAST, _MOST = 1e-6, 1e6
 # Losses whose likelihood knows no scale of its own.
 _WITHOUT_SCALE = ("log_loss", "multinomial")
