@@ -95,7 +95,8 @@ def _gain_in_errors(trials: list[_Trial]) -> float:
     """
     curves = [_gains_by_epoch(trial.outcome) for trial in trials]
     shortest = min(map(len, curves))
-    gain = np.mean([curve[:shortest] for curve in curves], axis=0).max()
+    with np.errstate(over="ignore"):  # of networks that diverge: no gain
+        gain = np.mean([curve[:shortest] for curve in curves], axis=0).max()
     error = _standard_error(trials)
     if not gain > 0.0:
         return 0.0

@@ -639,8 +639,6 @@ def test_a_bad_batch_leaves_the_old_state(given, no_training):
 
 # ------------------------------------------------------------------- hard numbers
 
-PLAIN = {"n_estimators": 1, "linear_skip": False}
-
 
 @pytest.mark.parametrize(
     "options",
@@ -648,7 +646,7 @@ PLAIN = {"n_estimators": 1, "linear_skip": False}
         {"solver": "sgd"},
         {"solver": "sgd", "momentum": 0.0, "batch_size": "full"},
         {"solver": "sgd", "n_init": 3},
-        {"solver": "sgd", "early_stopping": True, **PLAIN},
+        {"solver": "sgd", "early_stopping": True, "n_estimators": 1},
         {"solver": "sgd", "warm_start": True},
     ],
     ids=lambda o: "-".join(map(str, o)),
