@@ -10,16 +10,20 @@ from .comparison import compare
 from .effects import average_marginal_effects, average_predictions
 from .estimators import ANNClassifier, ANNRegressor
 from .intervals import ConformalRegressor
+from .persistence import SKOPS_TYPES, load, save
 from .replicates import bootstrap_fits
 from .size_comparison import compare_sizes
 from .specification import neglected_nonlinearity_test
+from .values import FileError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SKOPS_TYPES",
     "ANNClassifier",
     "ANNRegressor",
     "ConformalRegressor",
+    "FileError",
     "average_marginal_effects",
     "average_predictions",
     "batched_fits",
@@ -27,5 +31,7 @@ __all__ = [
     "coefficient_table",
     "compare",
     "compare_sizes",
+    "load",
     "neglected_nonlinearity_test",
+    "save",
 ]

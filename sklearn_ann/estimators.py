@@ -75,6 +75,7 @@ from .parameters import (
 )
 from .requests import Request
 from .signatures import ClassifierParameters, RegressorParameters
+from .states import apart, together
 from .watching import Attributes, Watcher, validation_scorer
 
 
@@ -461,6 +462,20 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             X = check_array(self._coding.encode(X), input_name="X", **options)
         refuse_gaps(X)
         return sp.csr_array(X) if sp.issparse(X) else X
+
+    # Pickles hold plain values and arrays, so that with skops the estimators are the
+    # only types to be trusted.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: apart(value) for name, value in super().__getstate__().items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: together(v) for name, v in state.items()})
+
+    def __copy__(self) -> Any:
+        """Copy shallowly: pieces would be rebuilt, and scorers copy in every epoch."""
+        twin: Any = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,6 +11,8 @@ def described(value: Any) -> Any:
 
     Unlike pickles: those of tensors name their storage by its address.
     """
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return "objects", value.shape, described(value.ravel().tolist())
     if isinstance(value, np.ndarray):
         return "array", value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, torch.Tensor):

@@ -13,6 +13,9 @@ from torch import Tensor
 from .expansion import Expansion
 from .rows import SparseRows
 
+Standing = list[tuple["Fit", "FitState | Outcome"]]
+Keeper = Callable[[Callable[[], Standing], bool], None]
+
 
 class Status(Enum):
     """How a fit ended."""
@@ -79,6 +82,11 @@ class Fit:
         Whether the outcome shall carry such a state.
     expansion : Expansion or None
         What becomes of the codes in dense tables; these are compact then.
+    outcome : Outcome or None
+        Of a fit that had ended when those beside it were broken off: it is not trained.
+    keeper : callable (standing, over) -> None, or None
+        Called after each epoch of its stack: with what gives the standing of its fits
+        there, a state to go on from or the outcome of each, and whether all have ended.
     """
 
     x: Tensor | SparseRows
@@ -97,6 +105,8 @@ class Fit:
     state: FitState | None = None
     keep_state: bool = False
     expansion: Expansion | None = None
+    outcome: Outcome | None = None
+    keeper: Keeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +159,9 @@ class FitState:
     """All that a fit needs to go on later as if it had never stopped.
 
     ``solver`` is None after a fit that was not finite: its moments are not either, so
-    the solver starts afresh from the last finite parameters.
+    the solver starts afresh from the last finite parameters. A fit that was broken off
+    has ``epochs`` of its own behind it, which count for its schedule and its end; one
+    that had ended has none.
     """
 
     row: np.ndarray
@@ -157,6 +169,8 @@ class FitState:
     solver: dict | None
     shuffler: torch.Generator
     dropper: np.random.Generator
+    epochs: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)

@@ -171,6 +171,80 @@ class LBFGS:
         copied._arrays = copied._memory.views(copied.x, copied.g)
         return copied
 
+    def pieces(self) -> dict[str, Any]:
+        """Return all that it knows, to be written down."""
+        return {
+            "x": self.x,
+            "g": self.g,
+            "values": list(self.values),
+            "evaluations": list(self.evaluations),
+            "stuck": sorted(self.stuck),
+            "finished": sorted(self._finished),
+            "max_search": self.max_search,
+            "slot": self._memory.slot,
+            "memory": list(self._memory.tensors),
+        }
+
+    @classmethod
+    def of_pieces(
+        cls,
+        x: Tensor,
+        g: Tensor,
+        values: list[float],
+        evaluations: list[int],
+        stuck: list[int],
+        finished: list[int],
+        max_search: int,
+        slot: int,
+        memory: list[Tensor],
+    ) -> LBFGS:
+        """Rebuild what `pieces` wrote down.
+
+        Raises
+        ------
+        ValueError
+            When the pieces do not belong together.
+        """
+        K, P = x.shape
+        m = memory[0].shape[1]
+        shapes = [(K, m, P), (K, m, P), (K, m), (K, m, m), (K, 1)]
+        lists = len(values) == len(evaluations) == K
+        if g.shape != x.shape or not lists or not 0 <= slot < m:
+            raise ValueError(f"{g.shape=}, {len(values)=} or {slot=} with {x.shape=}")
+        if [tuple(t.shape) for t in memory] != shapes:
+            raise ValueError(f"expected a memory of shapes {shapes}")
+        solver = cls(x, memory=m, max_search=max_search)
+        solver.g, solver.values = g, [float(f) for f in values]
+        solver.evaluations = [int(n) for n in evaluations]
+        solver.stuck, solver._finished = set(stuck), set(finished)
+        solver._memory = _Memory(slot, *memory)
+        solver._arrays = solver._memory.views(solver.x, solver.g)
+        return solver
+
+    @staticmethod
+    def joined(parts: list[LBFGS]) -> LBFGS:
+        """Put problems side by side that were parts of one before."""
+        if len(parts) == 1:
+            return parts[0]
+        pieces = [part.pieces() for part in parts]
+        K = len(parts)
+        assert all(len(p["values"]) == 1 for p in pieces), "one problem each"
+        assert len({p["slot"] for p in pieces}) == 1, "of one stack"
+        return LBFGS.of_pieces(
+            torch.cat([p["x"] for p in pieces]),
+            torch.cat([p["g"] for p in pieces]),
+            [p["values"][0] for p in pieces],
+            [p["evaluations"][0] for p in pieces],
+            [k for k in range(K) if pieces[k]["stuck"]],
+            [k for k in range(K) if pieces[k]["finished"]],
+            pieces[0]["max_search"],
+            pieces[0]["slot"],
+            [
+                torch.cat(each)
+                for each in zip(*(p["memory"] for p in pieces), strict=True)
+            ],
+        )
+
     @_quiet
     def iterate(self, evaluate: Evaluate, some: EvaluateSome | None = None) -> None:
         """Move every unfinished problem to a lower point, or mark it as stalled.
