@@ -5,6 +5,7 @@ logistic regression, and every layer is a measured step away from that.
 """
 
 from .batching import batched_fits
+from .checkpoints import Checkpoint
 from .coefficients import coefficient_table
 from .comparison import compare
 from .effects import average_marginal_effects, average_predictions
@@ -22,6 +23,7 @@ __all__ = [
     "SKOPS_TYPES",
     "ANNClassifier",
     "ANNRegressor",
+    "Checkpoint",
     "ConformalRegressor",
     "FileError",
     "average_marginal_effects",

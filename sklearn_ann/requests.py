@@ -35,8 +35,11 @@ class Request:
         x = self.fit.x
         sparse = isinstance(x, SparseRows)
         centred = isinstance(x, SparseRows) and x.shift is not None
-        # A resumed L-BFGS fit brings its own memory along, and stays alone.
-        resumed = self.options.name == "lbfgs" and self.fit.state is not None
+        # A resumed L-BFGS fit brings its own memory along, and stays alone; fits of one
+        # stack that was broken off stay together.
+        state = self.fit.state
+        resumed = state is not None and state.epochs == 0
+        alone = self.options.name == "lbfgs" and resumed
         return (
             self.architecture,
             self.loss,
@@ -46,7 +49,7 @@ class Request:
             sparse,
             centred,
             self.fit.expansion,
-            id(self.fit) if resumed else None,
+            id(self.fit) if alone else None,
         )
 
 

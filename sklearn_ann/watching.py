@@ -68,6 +68,9 @@ class Watcher:
         self.context.call_on_fit_task_begin(**self._data)
         if not (listening or estimator.verbose):
             return
+        for callback in getattr(estimator, "_skl_callbacks", []):
+            if hasattr(callback, "keep"):  # a Checkpoint
+                callback.keep(estimator, fits)
         for i, fit in enumerate(fits):
             parent = self.context
             if restarts:

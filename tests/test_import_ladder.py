@@ -34,7 +34,7 @@ LADDER = (
     ("columns", "hypotheses", "optimum"),
     ("objective",),
     ("derivatives", "quantile_regression", "reading"),
-    ("persistence",),
+    ("checkpoints", "persistence"),
     ("estimators", "batching", "intervals"),
     ("coordinating", "fitted", "members", "signatures", "states", "watching"),
     ("defaults", "departures", "waiting"),

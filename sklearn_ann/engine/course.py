@@ -58,13 +58,15 @@ class Course:
 
     def __init__(self, fit: Fit, solver: str, schedule: str) -> None:
         settings = fit.settings
-        self.fit, self.n_rows, self.seconds = fit, len(fit.index), 0.0
+        self.fit, self.n_rows = fit, len(fit.index)
+        self.seconds = fit.state.seconds if fit.state else 0.0
         self.record = (
-            _continued(fit.state.record)
+            continued(fit.state.record)
             if fit.state
             else Record(settings.learning_rate_init)
         )
-        self.done_before = len(self.record.losses)
+        epochs = fit.state.epochs if fit.state else 0
+        self.done_before = len(self.record.losses) - epochs
         self.last_epoch = self.done_before + settings.max_iter
         self.watched = fit.x_val is not None or fit.validate is not None
         self.stops_early = settings.early_stopping and self.watched
@@ -150,7 +152,7 @@ class Course:
             return bool(hook(epoch))
 
 
-def _continued(record: Record) -> Record:
+def continued(record: Record) -> Record:
     """Copy an earlier fit's record, to go on with: that one's outcome keeps its own."""
     return replace(
         record,

@@ -456,19 +456,27 @@ class QuasiNewton(Solver):
     ) -> None:
         super().__init__(stack, rows, loss, options, fits)
         self._prepare()
-        states = [f.state.solver for f in fits if f.state and f.state.solver]
-        assert not states or len(fits) == 1, "a resumed L-BFGS fit has its own stack"
+        self._kept = any(f.keeper is not None for f in fits)
+        states = [f.state for f in fits if f.state and f.state.solver]
+        assert len(states) in (0, len(fits)), "resumed fits have a stack of their own"
         if states:
-            self.lbfgs: LBFGS = states[0]["lbfgs"].to(stack.flat.device)
-            self._restart_on_other_data()
+            parts = [state.solver["lbfgs"] for state in states if state.solver]
+            self.lbfgs: LBFGS = LBFGS.joined(parts).to(stack.flat.device)
+            self._restart_on_other_data(broken_off=states[0].epochs > 0)
         else:
             self.lbfgs = LBFGS(stack.rows(stack.flat))
             self.lbfgs.start(self._evaluate)
 
-    def _restart_on_other_data(self) -> None:
-        """Forget a memory of other data or penalties: it is of another problem."""
+    def _restart_on_other_data(self, broken_off: bool) -> None:
+        """Forget a memory of other data or penalties: it is of another problem.
+
+        A fit that was broken off goes on with its own. Its stack may have been larger
+        when its values were computed, so that they differ in the last bits.
+        """
         f, g = self._evaluate(self.lbfgs.x)
-        if not (torch.equal(f, self.lbfgs.f) and torch.equal(g, self.lbfgs.g)):
+        if not broken_off and not (
+            torch.equal(f, self.lbfgs.f) and torch.equal(g, self.lbfgs.g)
+        ):
             self.lbfgs.start(self._evaluate)
 
     def _prepare(self) -> None:
@@ -565,8 +573,9 @@ class QuasiNewton(Solver):
         """Drop the networks that are done."""
         super().select(keep)
         self.lbfgs.select(keep)
-        # Cut for many networks, pieces become too short for few.
-        worth = self._K_prepared < 2 * self.stack.K
+        # Cut for many networks, pieces become too short for few. And a fit that is
+        # resumed knows only those that are left: to cut as it will, cut anew.
+        worth = self._K_prepared < 2 * self.stack.K and not self._kept
         feeder = self.feeder.select(keep.tolist()) if worth else None
         if feeder is None:
             self._prepare()

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from .architecture import Architecture
-from .course import Course
+from .course import Course, continued
 from .device import stored_dtype, threads, threads_for
 from .feeder import Feeder
-from .fit import Fit, FitState, Outcome, Status
+from .fit import Fit, FitState, Keeper, Outcome, Standing, Status
 from .losses import Loss
 from .network import NetworkStack
 from .optimizers import SolverOptions
@@ -64,6 +64,8 @@ def train(
         for f in fits
     )
     work = architecture.flops_per_row * len(fits) * widest
+    if all(f.outcome is not None for f in fits):  # nothing is left to do
+        return [f.outcome for f in fits if f.outcome is not None]
     with threads(threads_for(work)), torch.inference_mode():
         run = _Run(fits, architecture, loss, options, device, dtype)
         try:
@@ -95,20 +97,23 @@ class _Run:
         self.loss, self.options = loss, options
         self.courses = [Course(f, options.name, options.schedule) for f in fits]
         # In the stack; and, with their places there, those of them still in training.
-        self.here, self.numbers = list(self.courses), list(range(len(fits)))
+        self.numbers = [i for i, f in enumerate(fits) if f.outcome is None]
+        self.here = [self.courses[i] for i in self.numbers]
         self.alive = list(enumerate(self.here))
-        self.outcomes: list[Outcome | None] = [None] * len(fits)
+        self.keepers = {id(f.keeper): f.keeper for f in fits if f.keeper is not None}
+        self.outcomes: list[Outcome | None] = [f.outcome for f in fits]
         self.clock = time.perf_counter()
         stored = stored_dtype(dtype)
-        rows = _training_rows(fits, device, stored)
         self.validation = _validation_rows(self.courses, device, stored)
         self._scored: Feeder | None = None  # validation rows of those still here
-        starts = np.stack([f.state.row if f.state else f.start for f in fits])
+        going = [course.fit for course in self.here]
+        rows = _training_rows(going, device, stored)
+        starts = np.stack([f.state.row if f.state else f.start for f in going])
         stack = NetworkStack(
             architecture, torch.from_numpy(starts).to(device, stored), dtype
         )
         solver = QuasiNewton if options.name == "lbfgs" else Descent
-        self.solver = solver(stack, rows, loss, options, fits)
+        self.solver = solver(stack, rows, loss, options, going)
 
     @property
     def stack(self) -> NetworkStack:
@@ -127,7 +132,33 @@ class _Run:
             if ended:
                 self._count_time()
                 self._leave(ended)
+            for keeper in self.keepers.values():
+                keeper(partial(self._standing, keeper), not self.alive)
         return [outcome for outcome in self.outcomes if outcome is not None]
+
+    def _standing(self, keeper: Keeper) -> Standing:
+        """Return what a keeper's fits go on from, or how they ended."""
+        self._count_time()
+        standing: Standing = []
+        for course, outcome in zip(self.courses, self.outcomes, strict=True):
+            if course.fit.keeper is keeper and outcome is not None:
+                standing.append((course.fit, outcome))
+        for i, course in self.alive:
+            if course.fit.keeper is keeper:
+                standing.append((course.fit, self._state(i)))
+        return standing
+
+    def _state(self, i: int) -> FitState:
+        """Return what the i-th network here, broken off now, would go on from."""
+        course = self.here[i]
+        return FitState(
+            self._row(i),
+            continued(course.record),
+            self.solver.state(i),
+            *self.solver.generators(i),
+            course.epochs,
+            course.seconds,
+        )
 
     def _rates(self) -> np.ndarray:
         """Learning rates of the coming epoch, (K,)."""
@@ -206,7 +237,7 @@ class _Run:
     def _count_time(self) -> None:
         """Share out the time since a network last left: they were as many since."""
         now = time.perf_counter()
-        share = (now - self.clock) / len(self.alive)
+        share = (now - self.clock) / max(1, len(self.alive))
         for _, course in self.alive:
             course.seconds += share
         self.clock = now
