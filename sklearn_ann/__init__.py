@@ -11,6 +11,7 @@ from .comparison import compare
 from .effects import average_marginal_effects, average_predictions
 from .estimators import ANNClassifier, ANNRegressor
 from .intervals import ConformalRegressor
+from .onnx_export import to_onnx
 from .persistence import SKOPS_TYPES, load, save
 from .replicates import bootstrap_fits
 from .size_comparison import compare_sizes
@@ -36,4 +37,5 @@ __all__ = [
     "load",
     "neglected_nonlinearity_test",
     "save",
+    "to_onnx",
 ]

@@ -29,7 +29,6 @@ MOST_STACKED_NUMBERS = 2**23
 # networks gain nothing from company. tests/benchmarks/bench_search.py measured it.
 CACHED_NUMBERS = 2**17
 
-
 _local = threading.local()
 
 

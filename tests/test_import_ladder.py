@@ -34,7 +34,7 @@ LADDER = (
     ("columns", "hypotheses", "optimum"),
     ("objective",),
     ("derivatives", "quantile_regression", "reading"),
-    ("checkpoints", "persistence"),
+    ("checkpoints", "onnx_export", "persistence"),
     ("estimators", "batching", "intervals"),
     ("coordinating", "fitted", "members", "signatures", "states", "watching"),
     ("defaults", "departures", "waiting"),
