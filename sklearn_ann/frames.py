@@ -83,12 +83,24 @@ class Coding:
         levels = [_levels(_column(X, j))[1] for j in places]
         for j, found in zip(places, levels, strict=True):
             _check_one_type(_name(X, j), found)
+        return cls.of_levels(np.array(mask), levels, names)
+
+    @classmethod
+    def of_levels(
+        cls,
+        is_categorical: np.ndarray,
+        levels: Sequence[np.ndarray],
+        names: tuple[str, ...] | None,
+    ) -> Coding:
+        """Give the levels of each column of categories codes by their order."""
         encoder = OrdinalEncoder(
+            categories=[_ordered(own) for own in levels],
             handle_unknown="use_encoded_value",
             unknown_value=np.nan,
             encoded_missing_value=np.nan,
         )
-        return cls(np.array(mask), encoder.fit(_side_by_side(levels)), names)
+        gaps = np.full((1, len(levels)), np.nan, dtype=object)
+        return cls(is_categorical, encoder.fit(gaps), names)
 
     def encode(self, X: Any) -> np.ndarray:
         """Return a table as numbers (n, d), float64.
@@ -317,6 +329,13 @@ def _check_one_type(name: str, levels: np.ndarray) -> None:
             f"Column {name} has levels of several types ({words}), which have no "
             "order. Turn all of them into text, or all into numbers."
         )
+
+
+def _ordered(levels: np.ndarray) -> np.ndarray:
+    """Levels in order, and last a gap."""
+    out = np.full(len(levels) + 1, np.nan, dtype=object)
+    out[:-1] = sorted(levels)
+    return out
 
 
 def _side_by_side(levels: Sequence[np.ndarray]) -> np.ndarray:

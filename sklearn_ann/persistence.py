@@ -26,6 +26,7 @@ from . import files
 from .assembly import Memory
 from .encoding import ClassTarget, RegressionTarget
 from .estimators import ANNClassifier, ANNRegressor
+from .frames import Coding
 from .intervals import ConformalRegressor
 from .model import Ensemble, Model
 from .states import KINDS, Kind, Kinds, Pieces, apart, is_of, together
@@ -184,6 +185,7 @@ _HINTS = {
     "_model": Model | Ensemble,
     "_target": RegressionTarget | ClassTarget,
     "_memory": Memory,
+    "_coding": Coding,
 }
 
 

@@ -16,19 +16,23 @@ import typing
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, Union
 
 import numpy as np
 import torch
 
 from .assembly import Memory
+from .design import Design, Levels
 from .encoding import ClassTarget, RegressionTarget, Scaling
 from .engine.architecture import Architecture, Parameters
+from .engine.embeddings import Embedding
 from .engine.fit import FitState, Outcome, Record, Status
 from .engine.layers import ACTIVATIONS
 from .engine.lbfgs import LBFGS
 from .engine.losses import LOSSES, Loss, make_loss
-from .model import Ensemble, Model
+from .frames import Coding
+from .model import Ensemble, Model, Units
 from .values import FileError
 
 MARK = "__kind__"
@@ -125,7 +129,7 @@ def _of_dataclass(cls: Any, check: Callable[[Any], None] = _nothing) -> Kind:
     """Take a dataclass to its fields; make it of fields of the declared types."""
 
     def take(value: Any) -> Pieces:
-        return {f.name: getattr(value, f.name) for f in fields(cls)}
+        return {f.name: getattr(value, f.name) for f in fields(cls) if f.init}
 
     def make(pieces: Pieces) -> Any:
         made = cls(**_checked_fields(cls, pieces))
@@ -137,7 +141,7 @@ def _of_dataclass(cls: Any, check: Callable[[Any], None] = _nothing) -> Kind:
 
 def _checked_fields(cls: Any, pieces: Pieces) -> Pieces:
     """Return the pieces; a field with a default may be missing, as in older files."""
-    hints, known = _hints(cls), {f.name: f for f in fields(cls)}
+    hints, known = _hints(cls), {f.name: f for f in fields(cls) if f.init}
     unknown = pieces.keys() - known.keys()
     missing = [
         name
@@ -204,19 +208,56 @@ def _check_architecture(architecture: Architecture) -> None:
     unknown = [name for name in architecture.activations if name not in ACTIVATIONS]
     if unknown:
         raise FileError(f"the activation {unknown[0]!r} in it is not known.")
-    if min(architecture.sizes) < 1:
-        raise FileError(f"a layer in it has no units: {architecture.sizes}.")
+    sizes = architecture.n_inputs, *architecture.sizes[1:]
+    if min(sizes) < 1:
+        raise FileError(f"a layer in it has no units: {sizes}.")
+
+
+def _check_levels(levels: Levels) -> None:
+    codes = levels.codes
+    whole = codes.dtype.kind == "i" and codes.ndim == 1 and len(codes) > 0
+    if not whole or codes.min() < 0 or levels.column < 0:
+        raise FileError("the levels of a column in it are not codes.")
+
+
+def _check_design(design: Design) -> None:
+    p, scaling = len(design.numbers), design.scaling
+    places = design.numbers, design.gaps
+    units = (
+        [design.fill] if scaling is None else [design.fill, scaling.mean, scaling.scale]
+    )
+    if any(a.dtype.kind != "i" or a.ndim != 1 or (a < 0).any() for a in places):
+        raise FileError("the columns of a design in it are not whole numbers.")
+    if any(unit.shape != (p,) for unit in units) or (design.gaps >= p).any():
+        raise FileError(f"a design in it has units of other columns than its {p}.")
 
 
 def _check_model(model: Model) -> None:
     """Compare the parameters' shapes with the architecture's; no memory is taken."""
     if model.parameters is None:
         return
-    architecture = model.architecture
-    row = np.broadcast_to(np.float64(0.0), (architecture.n_parameters,))
-    expected, came = shapes(architecture.unpack(row)), shapes(model.parameters)
+    architecture, design = model.architecture, model.design
+    expected, came = _expected_shapes(architecture), shapes(model.parameters)
     if came != expected:
         raise FileError(f"parameters in it have shapes {came}, expected {expected}.")
+    if design is not None and design.n_inputs != architecture.n_inputs:
+        raise FileError(
+            f"a design in it makes {design.n_inputs} columns, where its network has "
+            f"{architecture.n_inputs} inputs."
+        )
+
+
+def _expected_shapes(architecture: Architecture) -> Any:
+    """Return what `shapes` finds in an architecture's parameters."""
+    pairs = list(pairwise(architecture.sizes))
+    skip = (architecture.n_plain, architecture.n_outputs)
+    return {
+        "weights": pairs,
+        "biases": [(fan_out,) for _, fan_out in pairs],
+        "skip": skip if architecture.linear_skip else None,
+        "embeddings": [e.own_shapes for e in architecture.embeddings],
+        "n_numbers": [e.n_numbers for e in architecture.embeddings],
+    }
 
 
 def shapes(value: Any) -> Any:
@@ -266,6 +307,23 @@ def _make_random_state(pieces: Pieces) -> np.random.RandomState:
     return drawn
 
 
+def _make_coding(pieces: Pieces) -> Coding:
+    mask, levels, names = pieces["mask"], pieces["levels"], pieces["names"]
+    right = (
+        is_of(mask, np.ndarray)
+        and mask.dtype == bool
+        and mask.ndim == 1
+        and is_of(levels, list[np.ndarray])
+        and all(each.dtype == object and each.ndim == 1 for each in levels)
+        and len(levels) == mask.sum()
+        and is_of(names, tuple[str, ...] | None)
+        and (names is None or len(names) == len(mask))
+    )
+    if not right:
+        raise FileError("the categories in it do not belong to its columns.")
+    return Coding.of_levels(mask, levels, names)
+
+
 KINDS: Kinds = {
     "dict": Kind(
         dict,
@@ -278,6 +336,11 @@ KINDS: Kinds = {
         _make_loss,
     ),
     "Status": Kind(Status, lambda s: {"name": s.name}, lambda p: Status[p["name"]]),
+    "Coding": Kind(
+        Coding,
+        lambda c: {"mask": c.is_categorical, "levels": c.levels, "names": c.names},
+        _make_coding,
+    ),
     "LBFGS": Kind(LBFGS, LBFGS.pieces, lambda pieces: LBFGS.of_pieces(**pieces)),
     "Tensor": Kind(torch.Tensor, lambda t: {"numbers": t.cpu().numpy()}, _make_tensor),
     "Generator": Kind(
@@ -297,13 +360,18 @@ KINDS: Kinds = {
 }
 CHECKS: dict[type, Callable[[Any], None]] = {
     Architecture: _check_architecture,
+    Design: _check_design,
+    Levels: _check_levels,
     Model: _check_model,
 }
 DATACLASSES = (
     Architecture,
     ClassTarget,
+    Design,
+    Embedding,
     Ensemble,
     FitState,
+    Levels,
     Memory,
     Model,
     Outcome,
@@ -311,6 +379,7 @@ DATACLASSES = (
     Record,
     RegressionTarget,
     Scaling,
+    Units,
 )
 KINDS |= {
     cls.__name__: _of_dataclass(cls, CHECKS.get(cls, _nothing)) for cls in DATACLASSES

@@ -17,13 +17,27 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn_ann import ANNClassifier, ANNRegressor, ConformalRegressor
 from sklearn_ann.tables import preprocessing
 
-QUICK = {"hidden_layer_sizes": (5, 4), "max_iter": 4, "random_state": 0}
+QUICK = {
+    "hidden_layer_sizes": (5, 4),
+    "max_iter": 4,
+    "early_stopping": False,
+    "random_state": 0,
+}
+# The ensemble that defaults are, but of small networks.
+OWN = {**QUICK, "early_stopping": "auto"}
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 3))
 Y = X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.1 * rng.normal(size=60)
 LABELS = np.array(["low", "middle", "high"])[np.digitize(Y, [0.0, 1.0])]
 FRAME = pd.DataFrame({"age": X[:, 0], "hours": X[:, 1], "region": LABELS[::-1]})
+# As tables come: text, categories of numbers, many levels, truths and missing values.
+TABLE = FRAME.assign(
+    firm=[f"firm {i % 40}" for i in range(60)],
+    year=pd.Categorical(2000 + np.arange(60) % 4),
+    union=Y > 0.3,
+)
+TABLE.loc[::7, ["age", "region", "year"]] = None
 
 
 def regressor(**parameters):
@@ -72,10 +86,38 @@ OURS = {
     "one class": (classifier(), X, np.zeros(60, dtype=int)),
     "labels": (classifier(), X, np.c_[Y > 0, Y > 1].astype(int)),
     "classifiers": (classifier(n_estimators=2), X, LABELS),
+    "defaults": (ANNRegressor(**OWN), TABLE, Y),
+    "defaults, classes": (ANNClassifier(**OWN), TABLE, LABELS),
+    "defaults, numbers": (ANNRegressor(**OWN), X, Y),
+    "defaults, ramps": (
+        ANNRegressor(**OWN, numeric_embedding="piecewise_linear", n_estimators=2),
+        TABLE,
+        Y,
+    ),
+    "table, no hidden layer": (regressor(hidden_layer_sizes=()), TABLE, Y),
+    "table, warm": (regressor(warm_start=True), TABLE, Y),
+    "table, standard": (regressor(standardize="standard"), TABLE, Y),
+    "array with categories": (
+        regressor(categorical_features=[1]),
+        np.c_[X[:, 0], np.arange(60) % 3],
+        Y,
+    ),
+    "ramps": (regressor(numeric_embedding="piecewise_linear"), X, Y),
+    "waves": (regressor(numeric_embedding="periodic"), X, Y),
     "conformal": (ConformalRegressor(regressor(), random_state=0), X, Y),
 }
 WITH_OTHERS = {
     "pipeline": (make_pipeline(StandardScaler(), regressor()), X, Y),
+    "pipeline of a table": (
+        make_pipeline("passthrough", ANNRegressor(**OWN)),
+        TABLE,
+        Y,
+    ),
+    "bag of defaults": (
+        BaggingRegressor(ANNRegressor(**OWN), n_estimators=2, random_state=0),
+        X,
+        Y,
+    ),
     "imputed": (make_pipeline(preprocessing(FRAME), regressor()), FRAME, Y),
     "columns": (make_pipeline(columns(), classifier()), FRAME, LABELS),
     "search": (

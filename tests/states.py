@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 
 def described(value: Any) -> Any:
@@ -37,7 +38,7 @@ def described(value: Any) -> Any:
 def _parts(value: Any) -> dict[str, Any]:
     kind = type(value)
     if not kind.__module__.startswith("sklearn_ann"):
-        return {"itself": repr(value)}
+        return vars(value) if isinstance(value, BaseEstimator) else {"it": repr(value)}
     if kind.__reduce__ is not object.__reduce__:  # it says itself what it is made of
         return {"made from": list(value.__reduce__()[1])}
     slots = [s for c in kind.__mro__ for s in getattr(c, "__slots__", ())]

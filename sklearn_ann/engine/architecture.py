@@ -56,14 +56,18 @@ class Architecture:
     @property
     def plain(self) -> tuple[int, ...]:
         """Positions of the columns that enter the first layer themselves."""
-        gone = [e.columns for e in self.embeddings if not e.expands]
-        looked_up = {column for columns in gone for column in columns}
+        looked_up = self._looked_up
         return tuple(j for j in range(self.n_inputs) if j not in looked_up)
 
     @property
     def n_plain(self) -> int:
         """How many these are."""
-        return len(self.plain) if self.embeddings else self.n_inputs
+        return self.n_inputs - len(self._looked_up)
+
+    @property
+    def _looked_up(self) -> set[int]:
+        gone = [e.columns for e in self.embeddings if not e.expands]
+        return {column for columns in gone for column in columns}
 
     @property
     def n_embedded(self) -> int:
