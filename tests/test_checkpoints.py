@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -31,6 +32,7 @@ QUICK = {
     "max_iter": 20,
     "tol": 1e-3,
     "n_iter_no_change": 3,
+    "early_stopping": False,
     "random_state": 0,
 }
 
@@ -68,10 +70,17 @@ def state(model):
     return described([left, members])
 
 
-def broken_off(model, X, y, at, path, monkeypatch, every=1):
-    """Fit until the loop has gone round ``at`` times; say whether it ended before."""
+def is_kept(run):
+    """Whether these are the networks asked for, and not their linear starts."""
+    return bool(run.keepers)
+
+
+def broken_off(model, X, y, at, path, monkeypatch, every=1, which=is_kept):
+    """Fit until the loop has gone round ``at`` times; say whether it did."""
     breaker, rates = Breaker(at), _Run._rates
-    monkeypatch.setattr(_Run, "_rates", lambda run: breaker() or rates(run))
+    monkeypatch.setattr(
+        _Run, "_rates", lambda run: (which(run) and breaker()) or rates(run)
+    )
     try:
         clone(model).set_callbacks(Checkpoint(path, every_n_epochs=every)).fit(X, y)
     except Broken:
@@ -84,17 +93,31 @@ def broken_off(model, X, y, at, path, monkeypatch, every=1):
 def rounds(fit, monkeypatch):
     """How often the loop goes round in a fit."""
     count, rates = [], _Run._rates
-    monkeypatch.setattr(_Run, "_rates", lambda run: count.append(1) or rates(run))
+    monkeypatch.setattr(
+        _Run, "_rates", lambda run: count.append(is_kept(run)) or rates(run)
+    )
     fit()
     monkeypatch.setattr(_Run, "_rates", rates)
-    return len(count)
+    return sum(count)
 
 
+# Members that end at different times.
+STOPS_EARLY = {
+    "early_stopping": True,
+    "alpha": 1e-4,
+    "dropout": 0.0,
+    "learning_rate": "constant",
+    "learning_rate_init": 0.001,
+    "linear_skip": False,
+    "standardize": "standard",
+    "validation_fraction": 0.1,
+}
 VARIANTS = {
     "plain": {},
     "dropout": {"dropout": 0.3},
-    "early stopping": {"early_stopping": True},
-    "scorer": {"early_stopping": True, "scoring": "r2"},
+    "early stopping": {"early_stopping": True, "n_estimators": 1},
+    "scorer": {"early_stopping": True, "n_estimators": 1, "scoring": "r2"},
+    "linear start": {"linear_skip": True},
     "one cycle": {"learning_rate": "one_cycle"},
     "inverse scaling": {"learning_rate": "invscaling"},
     "adaptive": {"learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2},
@@ -103,6 +126,18 @@ VARIANTS = {
     "ensemble": {"n_estimators": 3},
     "ensemble, early stopping": {"n_estimators": 3, "early_stopping": True},
     "warm": {"warm_start": True},
+    "defaults": {"early_stopping": "auto"},
+    "defaults, ramps": {
+        "early_stopping": "auto",
+        "numeric_embedding": "piecewise_linear",
+        "n_estimators": 3,
+    },
+    "defaults, waves": {
+        "early_stopping": "auto",
+        "numeric_embedding": "periodic",
+        "n_init": 2,
+        "n_estimators": 2,
+    },
 }
 SOLVERS = ["adam", "adamw", "sgd", "lbfgs"]
 
@@ -112,7 +147,10 @@ SOLVERS = ["adam", "adamw", "sgd", "lbfgs"]
 def test_a_resumed_fit_is_the_same_bit_for_bit(solver, variant, tmp_path, monkeypatch):
     if solver == "lbfgs" and variant == "dropout":
         pytest.skip("L-BFGS takes no random steps")
-    model = ANNRegressor(**{**QUICK, **VARIANTS[variant]}, solver=solver)
+    parameters = {**QUICK, **VARIANTS[variant]}
+    if solver == "lbfgs":
+        parameters["dropout"] = 0.0
+    model = ANNRegressor(**parameters, solver=solver)
     X, y = data()
     whole = clone(model).fit(X, y)
     path = tmp_path / "checkpoint"
@@ -137,7 +175,7 @@ def test_members_that_have_ended_stay_as_they_are(tmp_path, monkeypatch):
     """Broken off when some members of a stack are done and others are not."""
     X, y = data()
     quick = {**QUICK, "max_iter": 100, "tol": 1e-2}
-    model = ANNRegressor(**quick, n_estimators=4, early_stopping=True)
+    model = ANNRegressor(**quick | STOPS_EARLY, n_estimators=4)
     whole = clone(model).fit(X, y)
     ends = sorted(member.n_iter_ for member in whole.estimators_)
     assert ends[0] < ends[-1]
@@ -147,10 +185,44 @@ def test_members_that_have_ended_stay_as_they_are(tmp_path, monkeypatch):
     assert state(again) == state(whole)
 
 
+def table(n=150):
+    """Rows as they come, and a target that the linear model misses."""
+    X, y = data(n)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    frame["firm"] = [f"firm {i % 40}" for i in range(n)]
+    frame["sex"] = np.array(["f", "m"])[(X[:, 1] > 0).astype(int)]
+    frame.loc[::9, ["a", "sex"]] = None
+    return frame, y + np.abs(X[:, 2])
+
+
+@pytest.mark.parametrize("Estimator", [ANNRegressor, ANNClassifier])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_a_default_fit_to_a_table(Estimator, share, tmp_path, monkeypatch):
+    """Broken off anywhere: in linear starts, in training, in the last linear model."""
+    X, y = table()
+    y = y if Estimator is ANNRegressor else y > y.mean()
+    model = Estimator((6, 4), numeric_embedding="piecewise_linear", max_iter=8,
+                      random_state=0)  # fmt: skip
+    whole = clone(model).fit(X, y)
+    assert len(whole.estimators_) == 8 and whole.linear_skip_
+    path, count, rates = tmp_path / "c", [], _Run._rates
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_rates", lambda run: count.append(1) or rates(run))
+        clone(model).fit(X, y)
+    at = int(share * (len(count) - 1))
+    assert broken_off(model, X, y, at, path, monkeypatch, which=lambda run: True)
+    again = clone(model).set_callbacks(Checkpoint(path)).fit(X, y)
+    assert state(again) == state(whole)
+    assert again.stays_linear_ == whole.stays_linear_
+    assert not path.exists()
+
+
 def test_several_stacks(tmp_path, monkeypatch):
     """Members too wide to share a stack: some are done, one is not, some not begun."""
     X, y = data()
-    model = ANNRegressor(400, n_estimators=3, max_iter=4, random_state=0)
+    model = ANNRegressor(
+        400, n_estimators=3, max_iter=4, early_stopping=False, random_state=0
+    )
     monkeypatch.setattr("sklearn_ann.fitting.CACHED_NUMBERS", 1000)
     whole = clone(model).fit(X, y)
     assert broken_off(model, X, y, 6, tmp_path / "c", monkeypatch)
@@ -164,8 +236,8 @@ def test_large_stacks_of_lbfgs(tmp_path, monkeypatch):
     # 150 rows of four networks to a piece, 200 of three, 300 of two.
     monkeypatch.setattr("sklearn_ann.engine.feeder.CHUNK_NUMBERS", 3600)
     X, y = data(400)
-    model = ANNRegressor((6,), solver="lbfgs", n_estimators=4, early_stopping=True,
-                         max_iter=60, random_state=0)  # fmt: skip
+    model = ANNRegressor((6,), solver="lbfgs", n_estimators=4, **STOPS_EARLY,
+                         n_iter_no_change=10, max_iter=60, random_state=0)  # fmt: skip
     path = tmp_path / "c"
     whole = clone(model).set_callbacks(Checkpoint(path)).fit(X, y)
     ends = sorted(member.n_iter_ for member in whole.estimators_)
@@ -226,13 +298,14 @@ warnings.simplefilter("ignore")
 path, at, name, parameters = sys.argv[1:]
 model = getattr(here, name)(**{**here.QUICK, **json.loads(parameters)})
 breaker, rates = here.Breaker(int(at), kill=True), here._Run._rates
-here._Run._rates = lambda run: breaker() or rates(run)
+here._Run._rates = lambda run: (run.keepers and breaker()) or rates(run)
 X, y = here.data()
 y = y if name == "ANNRegressor" else here.np.digitize(y, [-0.5, 0.5])
 model.set_callbacks(here.Checkpoint(path, every_n_epochs=2)).fit(X, y)
 """
 KILLS = {
-    "adam": ("ANNClassifier", {"dropout": 0.2, "early_stopping": True}),
+    "adam": ("ANNClassifier", {**STOPS_EARLY, "dropout": 0.2, "n_iter_no_change": 20}),
+    "defaults": ("ANNRegressor", {"early_stopping": "auto", "n_iter_no_change": 20}),
     "sgd": ("ANNRegressor", {"solver": "sgd"}),
     "lbfgs": ("ANNRegressor", {"solver": "lbfgs"}),
     "ensemble": ("ANNRegressor", {"n_estimators": 3, "dropout": 0.2}),
