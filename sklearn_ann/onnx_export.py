@@ -14,13 +14,18 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .design import Design, Levels
+from .encoding import Scaling
 from .engine.architecture import Architecture, Parameters
+from .engine.embeddings import Embedding
 from .estimators import ANNClassifier, ANNRegressor
-from .model import Model
+from .frames import Coding
+from .model import Model, Units
 
 
 def to_onnx(estimator: Any, X: Any = None, *, target_opset: Any = None) -> Any:
@@ -55,7 +60,8 @@ def to_onnx(estimator: Any, X: Any = None, *, target_opset: Any = None) -> Any:
     NotFittedError
         When the estimator is not fitted.
     NotImplementedError
-        When the network has something in it that ONNX cannot say.
+        When the network has something in it that ONNX cannot say, or was fitted to
+        columns of text and X is no DataFrame.
 
     Notes
     -----
@@ -64,6 +70,9 @@ def to_onnx(estimator: Any, X: Any = None, *, target_opset: Any = None) -> Any:
     estimator, on the same rows, relative to their size where that is above one. Other
     steps of a Pipeline compute in the dtype of the inputs: give rows of float64 where
     a column has a large mean and little spread, such as years.
+
+    Missing numbers are filled in the graph as in prediction, and levels that the fit
+    had not seen are treated as missing. ONNX has no missing text: give "" in its place.
 
     After ``sklearn_ann.onnx_export.register_converters()``, functions of skl2onnx
     itself convert our estimators too.
@@ -86,6 +95,8 @@ def to_onnx(estimator: Any, X: Any = None, *, target_opset: Any = None) -> Any:
         X = None
     elif isinstance(X, np.ndarray):
         X = X[:1]
+    elif isinstance(X, pd.DataFrame):
+        X = pd.DataFrame({name: _plain(X[name]) for name in X.columns})
     return skl2onnx.to_onnx(
         estimator,
         X,
@@ -93,6 +104,19 @@ def to_onnx(estimator: Any, X: Any = None, *, target_opset: Any = None) -> Any:
         target_opset=target_opset,
         options=_tables_of_probabilities(estimator),
     )
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """One value of a column, of a dtype that skl2onnx can tell the type of.
+
+    Levels count as what they are: text or numbers.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(column.cat.categories)
+    elif isinstance(column.dtype, np.dtype) and column.dtype != object:
+        return column[:1].reset_index(drop=True)
+    is_text = pd.api.types.infer_dtype(column, skipna=True) == "string"
+    return pd.Series([""], dtype=object) if is_text else pd.Series([0.0])
 
 
 def _tables_of_probabilities(estimator: Any) -> dict[Any, dict[str, bool]]:
@@ -142,6 +166,7 @@ class Graph:
 
     def __init__(self, scope: Any, container: Any) -> None:
         self._scope, self._container = scope, container
+        self.designed: dict[int, str] = {}
 
     def __call__(
         self, operator: str, *inputs: str, output: str | None = None, **attributes: Any
@@ -167,6 +192,18 @@ class Graph:
             items = [item.encode() for item in items]
         self._container.add_initializer(name, kind, list(array.shape), items)
         return name
+
+    def lookup(self, texts: str, keys: list[str]) -> str:
+        """Add places of texts in a list, float32, NaN for those that are not in it."""
+        return self(
+            "LabelEncoder",
+            texts,
+            op_domain="ai.onnx.ml",
+            op_version=2,
+            keys_strings=keys,
+            values_floats=[float(place) for place in range(len(keys))],
+            default_float=float("nan"),
+        )
 
     def cast(self, value: str, kind: str, output: str | None = None) -> str:
         """Add a cast to "DOUBLE", "FLOAT" or "INT64"."""
@@ -230,26 +267,197 @@ ACTIVATIONS: dict[str, Unary] = {
 
 def _raw(g: Graph, model: Model, x: str) -> str:
     """Raw outputs (n, m) of one network."""
-    parameters = model.parameters
+    parameters, architecture = model.parameters, model.architecture
     assert parameters is not None, "not fitted"
-    _refuse_unknown(model, model.architecture, parameters)
-    names = ("identity", *model.architecture.activations)
-    a = x
+    _refuse_unknown(model, model.units, architecture, parameters)
+    x = _prepared(g, model, x)
+    a, plain = _entering(g, architecture, parameters, x)
+    names = ("identity", *architecture.activations)
     for name, weight, bias in zip(
         names, parameters.weights, parameters.biases, strict=True
     ):
         a = ACTIVATIONS[name](g, a)
         a = g("Add", g("MatMul", a, g.constant(weight)), g.constant(bias))
     if parameters.skip is not None:
-        a = g("Add", a, g("MatMul", x, g.constant(parameters.skip)))
+        a = g("Add", a, g("MatMul", plain, g.constant(parameters.skip)))
     return a
+
+
+def _prepared(g: Graph, model: Model, x: str) -> str:
+    """Columns in the units of the parameters, (n, n_inputs), without gaps."""
+    units = model.units
+    if units.design is not None:
+        return _designed(g, units.design, x)
+    if units.fill is not None:
+        x = g("Where", _is_missing(g, x), g.constant(units.fill), x)
+    if model.folds_inputs:
+        return x
+    assert units.inputs is not None
+    return _scaled(g, units.inputs, x)
+
+
+def _is_missing(g: Graph, x: str) -> str:
+    return g("Not", g("Equal", x, x))  # IsNaN is known in float32 only, here and there
+
+
+def _scaled(g: Graph, scaling: Scaling, x: str) -> str:
+    centred = g("Sub", x, g.constant(scaling.mean))
+    return g("Div", centred, g.constant(scaling.scale))
+
+
+# -------------------------------------------------------------------------- tables
+
+
+def _designed(g: Graph, design: Design, x: str) -> str:
+    """Do what `Design.matrix` does, (n, n_inputs); once for members that share it."""
+    if id(design) not in g.designed:
+        _refuse_unknown(design, *design.one_hot, *design.lookups)
+        parts = [] if not len(design.numbers) else _numbers(g, design, x)
+        parts += [_one_hot(g, levels, x) for levels in design.one_hot]
+        parts += [g.cast(_codes(g, own, x), "DOUBLE") for own in design.lookups]
+        g.designed[id(design)] = g("Concat", *parts, axis=1)
+    return g.designed[id(design)]
+
+
+def _numbers(g: Graph, design: Design, x: str) -> list[str]:
+    """Numbers, and columns that say where they were missing."""
+    part = g("Gather", x, g.constant(design.numbers), axis=1)
+    missing = _is_missing(g, part)
+    z = g("Where", missing, g.constant(design.fill), part)
+    if design.scaling is not None:
+        z = _scaled(g, design.scaling, z)
+    if design.clip is not None:
+        z = _soft_clip(g, z, design.clip)
+    if not len(design.gaps):
+        return [z]
+    gaps = g("Gather", g.cast(missing, "DOUBLE"), g.constant(design.gaps), axis=1)
+    return [z, gaps]
+
+
+def _soft_clip(g: Graph, z: str, end: float) -> str:
+    """`soft_clip`, whose hypot is spelled out by the larger of its two sides."""
+    larger = g("Max", g("Abs", _times(g, z, 1.0 / end)), g.constant(1.0))
+    one = g("Div", g.constant(1.0), larger)
+    other = _times(g, g("Div", z, larger), 1.0 / end)
+    squares = g("Add", g("Mul", one, one), g("Mul", other, other))
+    return g("Div", g("Div", z, larger), g("Sqrt", squares))
+
+
+def _codes(g: Graph, levels: Levels, x: str) -> str:
+    """Codes in the design, (n, 1), int64, of raw ones."""
+    other = len(levels.codes) - 1
+    raw = g("Gather", x, g.constant(np.array([levels.column])), axis=1)
+    raw = g("Where", _is_missing(g, raw), g.constant(float(other)), raw)
+    raw = g.cast(g("Min", raw, g.constant(float(other))), "INT64")
+    return g("Gather", g.constant(levels.codes), raw, axis=0)
+
+
+def _one_hot(g: Graph, levels: Levels, x: str) -> str:
+    each = g.constant(np.arange(1, levels.count + 1))
+    return g.cast(g("Equal", _codes(g, levels, x), each), "DOUBLE")
+
+
+def _encoded(g: Graph, name: str, levels: np.ndarray) -> str:
+    """Raw codes (n, 1) of a column of levels, NaN for what is none of them."""
+    if all(isinstance(level, str) for level in levels):
+        return g.cast(g.lookup(name, levels.tolist()), "DOUBLE")
+    if not all(isinstance(level, float) for level in levels):
+        raise NotImplementedError(
+            f"A column has the levels {levels[:3]}, and ONNX knows texts and numbers "
+            "only. Turn them into one of these before the fit."
+        )
+    is_level = g("Equal", g.cast(name, "DOUBLE"), g.constant(levels.astype(float)))
+    found = g.cast(is_level, "DOUBLE")
+    # One row more than levels: so there is one where a column has none.
+    places = np.c_[np.arange(len(levels)), np.ones(len(levels))]
+    pair = g("MatMul", found, g.constant(places.astype(float)))
+    code = g("Gather", pair, g.constant(np.array([0])), axis=1)
+    known = g("Gather", pair, g.constant(np.array([1])), axis=1)
+    is_known = g("Not", g("Less", known, g.constant(0.5)))
+    return g("Where", is_known, code, g.constant(np.nan))
+
+
+# ---------------------------------------------------------------------- embeddings
+
+
+def _entering(
+    g: Graph, architecture: Architecture, parameters: Parameters, x: str
+) -> tuple[str, str]:
+    """Return what enters the first layer, and the plain columns of it."""
+    if not architecture.embeddings:
+        return x, x
+    plain = g("Gather", x, g.constant(np.array(architecture.plain)), axis=1)
+    numbers = [
+        _embedded(g, embedding, own, x)
+        for embedding, own in zip(
+            architecture.embeddings, parameters.embeddings, strict=True
+        )
+    ]
+    return g("Concat", plain, *numbers, axis=1), plain
+
+
+def _embedded(
+    g: Graph, embedding: Embedding, own: tuple[np.ndarray, ...], x: str
+) -> str:
+    """Numbers (n, c w) that one embedding makes of its columns."""
+    _refuse_unknown(embedding)
+    c, w = len(embedding.columns), embedding.width
+    columns = g("Gather", x, g.constant(np.array(embedding.columns)), axis=1)
+    if embedding.expands:
+        each = g("Reshape", columns, g.constant(np.array([-1, c, 1])))
+        first, second = own[0].reshape(c, 2, embedding.size).swapaxes(0, 1)
+        features = FEATURES[embedding.kind](g, each, first, second)
+        rows = g("Reshape", features, g.constant(np.array([-1, c, 1, embedding.size])))
+        maps = own[1].reshape(c, w, -1).swapaxes(1, 2)
+        found = g("MatMul", rows, g.constant(maps[:, :-1]))
+        found = g("Add", found, g.constant(maps[:, -1:]))
+    else:
+        codes = g("Add", g.cast(columns, "INT64"), g.constant(embedding.offsets))
+        found = g("Gather", g.constant(own[0]), codes, axis=0)
+    return g("Reshape", found, g.constant(np.array([-1, c * w])))
+
+
+def _waves(g: Graph, x: str, frequency: np.ndarray, phase: np.ndarray) -> str:
+    # A cosine is known in float32 only: a sine a quarter of a turn further.
+    angle = g("Mul", x, g.constant(frequency))
+    return g("Sin", g("Add", angle, g.constant(phase + math.pi / 2)))
+
+
+def _ramps(g: Graph, x: str, low: np.ndarray, steepness: np.ndarray) -> str:
+    floor, ceiling = np.zeros(low.shape[1]), np.ones(low.shape[1])
+    floor[0], ceiling[-1] = -np.inf, np.inf
+    z = g("Mul", g("Sub", x, g.constant(low)), g.constant(steepness))
+    return g("Max", g("Min", z, g.constant(ceiling)), g.constant(floor))
+
+
+FEATURES = {"periodic": _waves, "piecewise_linear": _ramps}
 
 
 # What the lines above read: no network is converted to one with less in it.
 _KNOWN = {
-    Model: {"architecture", "loss", "inputs", "targets", "parameters"},
-    Architecture: {"n_inputs", "hidden", "n_outputs", "activations", "linear_skip"},
-    Parameters: {"weights", "biases", "skip"},
+    Model: {"architecture", "loss", "units", "parameters"},
+    Units: {"inputs", "targets", "design", "fill"},
+    Design: {
+        "numbers",
+        "scaling",
+        "clip",
+        "fill",
+        "gaps",
+        "one_hot",
+        "lookups",
+        "expansion",
+    },
+    Levels: {"column", "codes"},
+    Architecture: {
+        "n_inputs",
+        "hidden",
+        "n_outputs",
+        "activations",
+        "linear_skip",
+        "embeddings",
+    },
+    Embedding: {"kind", "columns", "width", "size", "levels", "sigma", "trained"},
+    Parameters: {"weights", "biases", "skip", "embeddings", "n_numbers"},
 }
 
 
@@ -312,9 +520,46 @@ def _members(estimator: Any) -> tuple[Model, ...]:
 
 
 def _input(g: Graph, operator: Any) -> str:
-    """Return the columns as one table of float64."""
-    names = [g.cast(each.full_name, "DOUBLE") for each in operator.inputs]
+    """Return the columns as one table of float64, levels as codes."""
+    coding = operator.raw_operator._coding
+    names = [each.full_name for each in operator.inputs]
+    if coding is None:
+        return _side_by_side(g, [g.cast(name, "DOUBLE") for name in names])
+    if len(names) != len(coding.is_categorical):
+        names = _columns(g, operator, coding)
+    levels = iter(coding.levels)
+    return _side_by_side(
+        g,
+        [
+            _encoded(g, name, next(levels)) if is_level else g.cast(name, "DOUBLE")
+            for name, is_level in zip(names, coding.is_categorical, strict=True)
+        ],
+    )
+
+
+def _side_by_side(g: Graph, names: list[str]) -> str:
     return names[0] if len(names) == 1 else g("Concat", *names, axis=1)
+
+
+def _columns(g: Graph, operator: Any, coding: Coding) -> list[str]:
+    """Cut one table of numbers into its columns.
+
+    Raises
+    ------
+    NotImplementedError
+        When some are text.
+    """
+    if any(isinstance(level, str) for own in coding.levels for level in own):
+        raise NotImplementedError(
+            "This network was fitted to columns of text, and a table of ONNX is all "
+            "text or all numbers. Give to_onnx some rows as a DataFrame, for one input "
+            "a column, or encode the text in a Pipeline step before the network."
+        )
+    table = _side_by_side(g, [g.cast(i.full_name, "DOUBLE") for i in operator.inputs])
+    return [
+        g("Gather", table, g.constant(np.array([j])), axis=1)
+        for j in range(len(coding.is_categorical))
+    ]
 
 
 def _output(g: Graph, value: str, variable: Any) -> None:

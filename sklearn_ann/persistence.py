@@ -78,7 +78,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     Kept are all parameters, all fitted attributes, and what ``warm_start=True`` or
     `partial_fit` go on from, bit for bit. Not kept are callbacks. No rows of the
-    training data are in the file, except where an estimator of another package holds
+    training data are in the file (levels of categories and quantiles of embedded
+    columns are part of a network), except where an estimator of another package holds
     some; `ConformalRegressor` holds its calibration scores and row numbers.
 
     Examples

@@ -22,7 +22,12 @@ onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
 skl2onnx = pytest.importorskip("skl2onnx", reason="needs the package skl2onnx")
 
-QUICK = {"hidden_layer_sizes": (5, 4), "max_iter": 15, "random_state": 0}
+QUICK = {
+    "hidden_layer_sizes": (5, 4),
+    "max_iter": 15,
+    "early_stopping": False,
+    "random_state": 0,
+}
 CLOSE = 1e-5
 
 rng = np.random.default_rng(0)
@@ -46,10 +51,20 @@ def run(model, X):
     )
     names = [each.name for each in session.get_inputs()]
     if isinstance(X, pd.DataFrame):
-        given = {name: X[[name]].to_numpy() for name in names}
+        given = {name: column_of(X[name])[:, None] for name in names}
     else:
         given = {names[0]: X}
     return session.run(None, given)
+
+
+def column_of(column):
+    """A column as ONNX takes it: text that is missing as an empty one."""
+    if pd.api.types.infer_dtype(column, skipna=True) == "string":
+        return column.astype(object).fillna("").to_numpy(dtype=object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        texts = column.cat.categories.dtype.kind not in "if"
+        return column_of(column.astype(object if texts else float))
+    return column.to_numpy()
 
 
 def assert_close(came, expected):
@@ -240,7 +255,7 @@ def test_shapes_and_types():
 
 @pytest.mark.parametrize("n", [1, 7, 80])
 def test_any_number_of_rows(n):
-    model = fitted(ANNRegressor(**QUICK), X, Y)
+    model = fitted(ANNRegressor(**QUICK, activation="relu"), X, Y)
     (predicted,) = run(to_onnx(model, X[:2]), X[:n])
     np.testing.assert_allclose(predicted[:, 0], model.predict(X[:n]), rtol=1e-9)
 
@@ -253,9 +268,102 @@ def test_whole_numbers_as_inputs():
 
 
 def test_large_weights_are_not_cut():
-    model = fitted(ANNRegressor((300, 300), max_iter=1, random_state=0), X, Y)
+    model = fitted(
+        ANNRegressor((300, 300), max_iter=1, early_stopping=False, random_state=0), X, Y
+    )
     assert len(to_onnx(model, X).SerializeToString()) > 8 * 300 * 300
     check(model)
+
+
+# ------------------------------------------------------- defaults, tables, embeddings
+
+OWN = {"hidden_layer_sizes": (6, 4), "max_iter": 5, "random_state": 0}
+DESIGNS = {
+    "defaults": {},
+    "waves": {"numeric_embedding": "periodic"},
+    "one network": {"n_estimators": 1},
+    "ramps of standard units": {
+        "early_stopping": False,
+        "numeric_embedding": "piecewise_linear",
+    },
+    "waves of standard units": {
+        "early_stopping": False,
+        "numeric_embedding": "periodic",
+    },
+    "robust": {"early_stopping": False, "standardize": "robust"},
+    "textbook": {"early_stopping": False},
+}
+
+
+def many(n=400):
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(n, 3)) * [1.0, 1.0, 5.0] + [0.0, 0.0, 2000.0]
+    return rows, rows[:, 0] + np.abs(rows[:, 1]) + 0.1 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_designs_and_embeddings(design, dtype):
+    rows, y = many()
+    model = fitted(ANNRegressor(**OWN, **DESIGNS[design]), rows, y)
+    check(model, rows, dtype=dtype)
+    check(model, rows * [1e3, 1e150, 1.0] if dtype == np.float64 else rows * 10)
+    gaps = np.where(np.arange(len(rows))[:, None] % [3, 5, 7] == 0, np.nan, rows)
+    check(model, gaps, dtype=dtype)
+    check(fitted(ANNRegressor(**OWN, **DESIGNS[design]), gaps, y), gaps, dtype=dtype)
+    check(fitted(ANNClassifier(**OWN, **DESIGNS[design]), gaps, y > 1), gaps)
+
+
+def table():
+    """Text, categories of numbers, many levels, truths, and missing values."""
+    rows, y = many()
+    n = len(y)
+    frame = pd.DataFrame(rows[:, :2], columns=["age", "hours"])
+    frame["firm"] = [f"firm {i % 40}" for i in range(n)]
+    frame["region"] = np.array(["north", "south", "west"])[np.arange(n) % 3]
+    frame["year"] = pd.Categorical(2000 + np.arange(n) % 4)
+    frame["union"] = y > 1
+    frame.loc[::7, ["age", "region", "year"]] = None
+    return frame, y
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": False}])
+def test_tables(options):
+    """Levels that the fit had not seen included, and gaps where it had none."""
+    frame, y = table()
+    later = frame.copy()
+    later.loc[::3, "firm"] = "a new one"
+    later["year"] = later["year"].astype(float)
+    later.loc[::5, ["hours", "year"]] = None
+    later.loc[1::5, "year"] = 1999.0
+    for Estimator, target in ((ANNRegressor, y), (ANNClassifier, y > 1)):
+        model = fitted(Estimator(**OWN, **options), frame, target)
+        expected = getattr(model, "predict_proba", model.predict)
+        graph = to_onnx(model, frame)
+        assert [each.name for each in graph.graph.input] == list(frame.columns)
+        for rows in (frame, later):
+            assert_close(run(graph, rows)[-1], expected(rows))
+
+
+@pytest.mark.parametrize("levels", [3, 40])
+def test_arrays_with_categories(levels):
+    rows, y = many()
+    rows[:, 0] = 1.5 * (np.arange(len(rows)) % levels)
+    model = fitted(ANNRegressor(**OWN, categorical_features=[0]), rows, y)
+    check(model, rows)
+    rows[::2, 0], rows[1::6, 0] = 0.7, np.nan  # never seen, and missing
+    check(model, rows)
+
+
+def test_text_needs_a_frame():
+    frame, y = table()
+    model = fitted(ANNRegressor(**OWN), frame, y)
+    with pytest.raises(NotImplementedError, match="rows as a DataFrame"):
+        to_onnx(model)
+    spans = pd.DataFrame({"age": pd.cut(frame["hours"], 4), "hours": frame["hours"]})
+    model = fitted(ANNRegressor(**OWN), spans, y)
+    with pytest.raises(NotImplementedError, match="texts and numbers"):
+        to_onnx(model, spans)
 
 
 def test_what_cannot_be_converted():
@@ -273,8 +381,8 @@ def test_a_network_with_more_in_it_is_refused():
 
     from sklearn_ann import onnx_export
 
-    model = fitted(ANNRegressor(**QUICK), X, Y)._model
-    _refuse_unknown(model, model.architecture, model.parameters)
+    model = fitted(ANNRegressor(**OWN), *table())._model.models[0]
+    _refuse_unknown(model, model.units, model.architecture, model.parameters)
     Wider = make_dataclass("Wider", ["weights", ("embeddings", list, None)])
     onnx_export._KNOWN[Wider] = {"weights"}
     try:

@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -334,6 +335,82 @@ def test_pieces_that_are_not_those_of_a_model(change, tmp_path):
         load(tmp_path / "model")
 
 
+def in_design(change):
+    return lambda p: change(p["units"]["design"])
+
+
+WRONG_TABLES = {
+    "a column less": in_design(lambda d: d.update(numbers=d["numbers"][1:])),
+    "negative column": in_design(lambda d: d.update(numbers=d["numbers"] - 1)),
+    "columns that are no numbers": in_design(lambda d: d.update(gaps=np.array(["0"]))),
+    "gaps of no column": in_design(lambda d: d.update(gaps=d["gaps"] + 9)),
+    "short fill": in_design(lambda d: d.update(fill=d["fill"][:1])),
+    "short units": in_design(lambda d: d["scaling"].update(mean=np.zeros(1))),
+    "no design": lambda p: p["units"].update(design=3),
+    "negative codes": in_design(lambda d: d["one_hot"][0].update(codes=np.array([-1]))),
+    "no codes": in_design(lambda d: d["one_hot"][0].update(codes=np.zeros(0, int))),
+    "many codes": in_design(lambda d: d["one_hot"][0].update(codes=np.array([10**15]))),
+    "another kind": lambda p: embedding(p).update(kind="eval"),
+    "no columns": lambda p: embedding(p).update(columns=()),
+    "column of none": lambda p: embedding(p).update(columns=(99,)),
+    "wide": lambda p: embedding(p).update(width=10**15),
+    "many levels": lambda p: embedding(p).update(levels=(10**15,)),
+    "too wide": lambda p: p["architecture"].update(n_inputs=10**15),
+    "ramps": lambda p: p["parameters"].update(embeddings=((), ())),
+    "rows": lambda p: p["parameters"].update(n_numbers=(1, 1)),
+}
+
+
+def embedding(pieces):
+    (found,) = (e for e in pieces["architecture"]["embeddings"] if e["levels"])
+    return found
+
+
+def table_model():
+    return regressor(numeric_embedding="piecewise_linear", standardize="robust").fit(
+        TABLE, Y
+    )
+
+
+@pytest.mark.parametrize("change", WRONG_TABLES.values(), ids=WRONG_TABLES)
+def test_pieces_that_are_not_those_of_a_table(change, tmp_path):
+    tree = apart(table_model(), ESTIMATOR_KINDS)
+    change(tree["attributes"]["_model"])
+    files.write(tmp_path / "model", "estimator", tree, "a test")
+    with pytest.raises(FileError, match="cannot be loaded"):
+        load(tmp_path / "model")
+
+
+WRONG_CODINGS = {
+    "no mask": lambda c: c.update(mask=None),
+    "mask of numbers": lambda c: c.update(mask=c["mask"] * 1.0),
+    "another mask": lambda c: c.update(mask=~c["mask"]),
+    "a column less": lambda c: c["levels"].pop(),
+    "levels of numbers": lambda c: c["levels"].__setitem__(0, np.zeros(3)),
+    "names of others": lambda c: c.update(names=("a", "b")),
+    "mixed levels": lambda c: c["levels"].__setitem__(0, np.array(["a", 1.0], object)),
+    "more": lambda c: c.update(encoder=3),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_CODINGS.values(), ids=WRONG_CODINGS)
+def test_pieces_that_are_not_those_of_a_coding(change, tmp_path):
+    tree = apart(table_model(), ESTIMATOR_KINDS)
+    change(tree["attributes"]["_coding"])
+    files.write(tmp_path / "model", "estimator", tree, "a test")
+    with pytest.raises(FileError, match="cannot be loaded"):
+        load(tmp_path / "model")
+
+
+def test_levels_that_a_file_cannot_hold_are_said(tmp_path):
+    spans = TABLE.assign(hours=pd.cut(TABLE["hours"], 3))[["hours", "region"]]
+    model = regressor().fit(spans, Y)
+    with pytest.raises(TypeError, match=r"_coding\.levels.*Interval"):
+        save(model, tmp_path / "model")
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(spans), model.predict(spans))
+
+
 @pytest.mark.parametrize("place", [-1, 625, 2**31])
 def test_a_random_state_reads_no_other_memory(place):
     pieces = apart(np.random.RandomState(0))
@@ -352,7 +429,7 @@ def test_a_kind_that_is_not_known_is_said():
 
 def test_private_state_has_its_types(tmp_path):
     model = regressor().fit(X, Y)
-    for name in ("_model", "_target", "_memory"):
+    for name in ("_model", "_target", "_memory", "_coding"):
         changed = copy.copy(model)
         setattr(changed, name, "something else")
         save(changed, tmp_path / "model")
