@@ -310,7 +310,8 @@ def _make_random_state(pieces: Pieces) -> np.random.RandomState:
 def _make_coding(pieces: Pieces) -> Coding:
     mask, levels, names = pieces["mask"], pieces["levels"], pieces["names"]
     right = (
-        is_of(mask, np.ndarray)
+        len(pieces) == 3
+        and is_of(mask, np.ndarray)
         and mask.dtype == bool
         and mask.ndim == 1
         and is_of(levels, list[np.ndarray])

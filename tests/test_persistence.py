@@ -384,7 +384,7 @@ def test_pieces_that_are_not_those_of_a_table(change, tmp_path):
 WRONG_CODINGS = {
     "no mask": lambda c: c.update(mask=None),
     "mask of numbers": lambda c: c.update(mask=c["mask"] * 1.0),
-    "another mask": lambda c: c.update(mask=~c["mask"]),
+    "another mask": lambda c: c.update(mask=np.ones(6, bool)),
     "a column less": lambda c: c["levels"].pop(),
     "levels of numbers": lambda c: c["levels"].__setitem__(0, np.zeros(3)),
     "names of others": lambda c: c.update(names=("a", "b")),

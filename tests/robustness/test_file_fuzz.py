@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from fitted_estimators import X, Y, classifier, regressor
+from fitted_estimators import TABLE, X, Y, classifier, regressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from states import described
@@ -171,6 +171,8 @@ def saved(tmp_path_factory):
         "lbfgs": regressor(warm_start=True, solver="lbfgs").fit(X, Y),
         "ensemble": classifier(n_estimators=2).fit(X, Y > 0),
         "pipeline": make_pipeline(StandardScaler(), regressor()).fit(X, Y),
+        "table": regressor(numeric_embedding="piecewise_linear").fit(TABLE, Y),
+        "robust": regressor(standardize="robust").fit(TABLE, Y),
     }
     contents = []
     for name, estimator in estimators.items():
