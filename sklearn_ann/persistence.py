@@ -128,6 +128,16 @@ def load(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Any:
         When the file holds estimators of other packages and skops is not installed.
     OSError
         When there is no file, or it may not be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from sklearn_ann import ANNRegressor, load, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.ann")
+    ...     save(ANNRegressor((8, 4)), path)
+    ...     load(path)
+    ANNRegressor(hidden_layer_sizes=(8, 4))
     """
     tree = files.read(path, "estimator")
     kinds = {**ESTIMATOR_KINDS, "skops": Kind(object, vars, _skops_loader(trusted))}
