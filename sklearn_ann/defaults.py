@@ -151,8 +151,6 @@ def decided(
         if is_auto(getattr(estimator, name)):
             kept = resumes and name in _KEPT and hasattr(estimator, f"{name}_")
             value = getattr(estimator, f"{name}_") if kept else rule(case)
-            if name == "batch_size" and value is None:  # all rows, if they are few
-                value = rule(case)
             setattr(found, name, value)
     return found
 
