@@ -112,9 +112,10 @@ def test_evidence_of_a_logit_is_its_own_fixed_point():
 def test_noise_is_penalised_away():
     noise = RNG.normal(size=N)
     assert float(solved(X, noise).block[:-1].abs().max()) < 0.1
+    # Without noise the penalty is the least there is, 1e-6 of the largest curvature.
     exact = solved(X, SIGNAL)
     np.testing.assert_allclose(
-        exact.block[:-1, 0].numpy(), [1, -0.5, 0.3, 0], atol=1e-6
+        exact.block[:-1, 0].numpy(), [1, -0.5, 0.3, 0], atol=2e-6
     )
 
 

@@ -102,7 +102,9 @@ def test_latex_is_all_there_is_on_standard_output(run, csv):
     assert code == 0
     assert out.startswith(r"\begin{tabular}{lrr}")
     assert r"\bottomrule" in out
-    assert re.search(r"schooling & 0\.\d+\*\*\* & ", out)
+    # A slope of OLS; whole numbers have none in debiased effects, those of the network.
+    assert re.search(r"dY/dX & 0\.\d+\*\*\* & ", out)
+    assert re.search(r"\+1 & +& 0\.\d+\*\*\* ", out)
     assert "schooling" not in run(*options(csv, "--latex"))[1]
 
 
