@@ -104,7 +104,7 @@ def test_latex_is_all_there_is_on_standard_output(run, csv):
     assert r"\bottomrule" in out
     # A slope of OLS; whole numbers have none in debiased effects, those of the network.
     assert re.search(r"dY/dX & 0\.\d+\*\*\* & ", out)
-    assert re.search(r"\+1 & +& 0\.\d+\*\*\* ", out)
+    assert re.search(r"\+1 & -- & 0\.\d+\*\*\* ", out)
     assert "schooling" not in run(*options(csv, "--latex"))[1]
 
 
