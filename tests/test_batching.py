@@ -902,8 +902,8 @@ def test_two_thousand_tasks_on_a_large_table():
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).normal(size=(5000, 500))  # 20 MB
-        network = ANNRegressor(2, max_iter=1, solver="adam", batch_size=2500,
-                               random_state=0)
+        network = ANNRegressor(2, early_stopping=False, max_iter=1, solver="adam",
+                               batch_size=2500, random_state=0)
         pipeline = make_pipeline(StandardScaler(), network)
         grid = {"annregressor__alpha": np.logspace(-3, 3, 1000)}
         start = resident()
