@@ -19,10 +19,10 @@ from .parameters import hidden_layers
 
 # Fewer rows than this are fitted whole, by one network, in float64.
 LEAST_ROWS = 50
-# Below this many rows the bins of an embedding would hold two or three of them.
+# Fewer rows are left without an embedding, whose 32 bins would hold few of them each.
 LEAST_EMBEDDED_ROWS = 300
 MEMBERS = 8
-# Beyond so many rows members gain little: halved for each doubling.
+# Beyond so many rows members are fewer, so that their time grows no faster than rows.
 MANY_ROWS = 50_000
 BATCH, LARGEST_BATCH, STEPS = 128, 1024, 200
 DECAY, TEXTBOOK_BATCH = 0.01, 200
@@ -37,11 +37,11 @@ class Case:
     ----------
     n : int
         Rows of positive weight.
+    total : float
+        Sum of the row weights.
     sparse : bool
     hidden : bool
         Whether there is a hidden layer.
-    total : float
-        Sum of the row weights.
     early_stopping : bool
         As asked for, or as decided.
     textbook : bool

@@ -3,7 +3,8 @@
 A network with a linear skip starts as the linear model of its own rows, and leaves it
 by small steps; on rows that were held out, some of these look like improvements by
 chance. So the linear model is left only where the gain is larger than its standard
-error. Either way what is kept knows the linear model of *all* rows, held out or not.
+error (`errors_to_exceed` says by how much). Either way what is kept knows the linear
+model of *all* rows, held out or not.
 """
 
 from __future__ import annotations

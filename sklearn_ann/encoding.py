@@ -125,9 +125,6 @@ def weighted_mean(
     table: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
 ) -> np.ndarray:
     """Weighted mean of each column of a dense table; arguments as above."""
-    every = len(rows) == len(table)
-    if weight is None and every and table.dtype == np.float64:
-        return np.full(len(table), 1.0 / len(table)) @ table
     sums, total = np.zeros(table.shape[1]), 0.0
     for part, w in _weighted_parts(table, rows, weight):
         sums += w @ part
@@ -160,7 +157,7 @@ def spread_edges(
     shares = (below - below[0]) / (below[-1] - below[0])
     levels = np.linspace(0.0, 1.0, n_bins + 1)
     # Less by more than rounding, so that a level that is met exactly counts as met.
-    return values[np.searchsorted(shares, levels * (1.0 - 1e-12))]
+    return values[np.searchsorted(shares, levels * (1.0 - TIE))]
 
 
 def _weighted_parts(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .network import NetworkStack
 
 
-# Features that are made, and used for the first time, together: half of a second-level
-# cache holds them, and all of a step's would leave it between any two calls.
+# Features that are made, and used for the first time, together: a second-level cache
+# holds so many, and not all of a step's.
 CHUNK_NUMBERS = 2**16
 
 
@@ -270,12 +270,6 @@ class EmbeddedPass(Pass):
         if self._first_z is None:
             for call in self._entering(raw):
                 call()
-
-    def calls(
-        self, x: Tensor, x_t: Tensor, raw: Tensor
-    ) -> tuple[list[Call], list[Call]]:
-        """Return `forward` and `backward` as calls."""
-        return [partial(self.forward, x, raw)], [partial(self.backward, x, x_t)]
 
     def backward(
         self,

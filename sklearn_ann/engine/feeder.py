@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -164,7 +164,6 @@ class Block:
             if rows.expansion is not None:
                 self.compact = self._empty(rows.x.shape[1])
         self.steps: list[Step] = []
-        self.calls: list[list[Callable[[], object]]] = []  # of whoever takes the steps
         self.n_pieces = 0
 
     def _empty(self, columns: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -192,7 +191,6 @@ class Block:
             else [self.coefficient] * n_pieces
         )
         masks = [self._cut(mask) for mask in self.masks]
-        self.calls = []
         self.steps = [
             Step(
                 x,

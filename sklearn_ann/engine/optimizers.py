@@ -446,11 +446,6 @@ class Penalty:
         torch.mul(self._decay, rate, out=self._left).neg_().add_(1.0)
         return [functools.partial(self.stack.flat.mul_, self._left)]
 
-    @property
-    def is_felt(self) -> bool:
-        """Whether every network's weights are penalised."""
-        return bool(np.all(self._decays + self._l1s > 0.0))
-
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
         flat, parts = self.stack.flat, []

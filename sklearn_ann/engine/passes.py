@@ -237,31 +237,6 @@ class Pass:
         step = ALIGNMENT // like.element_size()
         return self._buffer(-(-columns // step) * step)[..., :columns]
 
-    def calls(
-        self, x: Tensor, x_t: Tensor, raw: Tensor
-    ) -> tuple[list[Call], list[Call]]:
-        """Return `forward` and `backward` as calls: of dense rows, without dropout.
-
-        For buffers that stay where they are. The two methods with their choices cost
-        as much as a product of a small network.
-        """
-        product = self._product
-        if self._last_flow is None:
-            up: list[Call] = [partial(product, x, self._last_block, out=raw)]
-        else:
-            up = [
-                partial(product, x, self._first_block, out=self._first_z),
-                *self._up_calls,
-                partial(product, self._last_flow, self._last_block, out=raw),
-            ]
-        enter = partial(product, x_t, self._lowest, out=self._first_grad)
-        down: list[Call] = [*self._down_calls, enter]
-        if self._skip is not None:
-            weight, grad = self._skip
-            up.append(partial(self._add_product, raw, x[..., :-1], weight, out=raw))
-            down.append(partial(product, x_t[..., :-1, :], self.delta, out=grad))
-        return up, down
-
     def forward(
         self, x: Tensor | SparseBatch, raw: Tensor, masks: Sequence[Tensor] = ()
     ) -> None:

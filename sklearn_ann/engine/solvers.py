@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from .optimizers import (
     clip_gradient_norms,
     scheduled_rates,
 )
-from .passes import Pass
 from .replaying import Replay
 from .rows import RowSet
 
@@ -40,8 +38,6 @@ RELATIVE_GAIN = 1e7 * np.finfo(float).eps
 GAIN_TO_TOL = 1e-4
 # Newton's polish is worth at most this much work (rows x Hessian numbers).
 MOST_NEWTON_WORK = 1e11
-# A step as calls takes some kilobytes.
-MOST_STEPS_AS_CALLS = 2_000
 
 
 def _stream(seed: int, number: int) -> int:
@@ -224,7 +220,6 @@ class Descent(Solver):
             self._graphs.clear()
             self._replay = Replay(self.stack, self.loss, self._graphs)
         self._rates: list[float] = []  # those that a step was last made for
-        self._penalty_now = self.penalty.value()
 
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Take one pass over each network's rows.
@@ -234,10 +229,7 @@ class Descent(Solver):
         """
         self.before = self.stack.flat.clone()
         total = self._pass(rates)
-        self._penalty_now = self.penalty.value()
-        # Parameters that are not finite have no finite penalty either.
-        felt = self.penalty.is_felt
-        sums = self._penalty_now if felt else self.stack.sums(self.stack.flat)
+        sums = self.stack.sums(self.stack.flat)
         losses, ends = self._read(total, sums)
         return losses, [math.isfinite(a + b) for a, b in zip(losses, ends, strict=True)]
 
@@ -248,27 +240,27 @@ class Descent(Solver):
         """
         self._begin(rates)
         self._noted: Tensor | None = None
-        total, idle = self._penalty_now, False
+        total, idle = self.penalty.value(), False
         for block in self.feeder.epoch(self._orders()):
             if not idle and not block.kind.all_active:
                 idle = True
                 self._note_norms()
             self._run(block, idle)
-            total = total + _recorded(block, self.loss)
+            total += _recorded(block, self.loss)
         return total
 
-    def _read(self, total: Tensor, ends: Tensor) -> tuple[list[float], list[float]]:
-        """Fetch the epoch's losses, its norms, and whether parameters are finite."""
+    def _read(self, total: Tensor, sums: Tensor) -> tuple[list[float], list[float]]:
+        """Fetch the epoch's losses, its norms, and the sums of the parameters."""
         if self._graphs is not None and self._noted is None:
             self._note_norms()
         if self._noted is None:
             self.norms = self.stack.layer_norms()
             if self._limits is not None:
                 self.norms = self.norms / self._factor.cpu().numpy()[:, None]
-            return total.tolist(), ends.tolist()
-        losses, last, norms = fetched(total, ends, self._noted)
+            return total.tolist(), sums.tolist()
+        losses, ends, norms = fetched(total, sums, self._noted)
         self.norms = np.reshape(norms, self._noted.shape)
-        return losses, last
+        return losses, ends
 
     def _begin(self, rates: np.ndarray) -> None:
         """Choose what a step does after its gradient is there."""
@@ -303,20 +295,13 @@ class Descent(Solver):
 
     def _steps(self, block: Block) -> None:
         """Step once for each piece: the loop that all speed depends on."""
+        at = self.stack.at(block.b)
+        forward, backward, delta = at.forward, at.backward, at.delta
+        gradient, scale = self.loss.gradient, delta.mul_
         rest = (*self._completions, *self._moves)
         if self._replay is not None and self._replay.takes(block):
             self._replay.steps(block, rest, self.optimizer)
             return
-        if self._has_calls(block):
-            for calls in block.calls[: block.n_pieces]:
-                for call in calls:
-                    call()
-                for act in rest:
-                    act()
-            return
-        at = self.stack.at(block.b)
-        forward, backward, delta = at.forward, at.backward, at.delta
-        gradient, scale = self.loss.gradient, delta.mul_
         for x, x_t, y, raw, coefficient, masks in block.steps[: block.n_pieces]:
             forward(x, raw, masks)
             gradient(raw, y, delta)
@@ -324,25 +309,6 @@ class Descent(Solver):
             backward(x, x_t, masks)
             for act in rest:
                 act()
-
-    def _has_calls(self, block: Block) -> bool:
-        """Make up a block's steps as calls, once, where its buffers stay in place."""
-        if block.calls:
-            return True
-        at = self.stack.at(block.b)
-        dense = block.x is not None and not block.masks
-        if not dense or not isinstance(at, Pass) or block.T > MOST_STEPS_AS_CALLS:
-            return False
-        gradient, delta = self.loss.gradient, at.delta
-        for x, x_t, y, raw, coefficient, _ in block.steps:
-            assert isinstance(x, Tensor) and x_t is not None
-            up, down = at.calls(x, x_t, raw)
-            middle = [
-                partial(gradient, raw, y, delta),
-                partial(delta.mul_, coefficient),
-            ]
-            block.calls.append([*up, *middle, *down])
-        return True
 
     def _pieces(self, block: Block, update: Callable[[], None]) -> None:
         """Step once for each minibatch, whose gradient may be a sum over pieces."""
