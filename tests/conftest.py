@@ -9,6 +9,8 @@ import pytest
 import torch
 from pretend_cuda import pretend_cuda  # noqa: F401 - a fixture
 
+from sklearn_ann import __main__ as command_line
+
 
 def pytest_collection_modifyitems(items):
     """Skip what needs a GPU where there is none, and say so."""
@@ -18,3 +20,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments):
+        try:
+            code = command_line.main(["compare", *map(str, arguments)])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run

@@ -42,20 +42,6 @@ def csv(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-def run(capsys):
-    """Run the command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments):
-        try:
-            code = command_line.main(["compare", *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def options(csv, *more):
     return (csv, "--target", "pay", "--folds", "3", *more)
 
