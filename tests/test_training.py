@@ -25,12 +25,12 @@ each_step = pytest.mark.parametrize(
 )
 
 
-def loss_by_hand(problem, row, index=slice(None)):
-    """Mean of half the squared residuals of a tanh network."""
+def loss_by_hand(problem, row, index=slice(None), activation=np.tanh):
+    """Mean of half the squared residuals of a network."""
     parts = problem.architecture.unpack(row)
     flow = problem.X[index]
     for weight, bias in zip(parts.weights[:-1], parts.biases[:-1], strict=True):
-        flow = np.tanh(flow @ weight + bias)
+        flow = activation(flow @ weight + bias)
     residual = flow @ parts.weights[-1] + parts.biases[-1] - problem.y.numpy()[index]
     return 0.5 * (residual**2).sum(1).mean()
 
@@ -116,6 +116,37 @@ def test_a_loss_that_is_not_finite_is_a_divergence_too():
     outcome = problem.alone(fit, "sgd")
     assert outcome.status is Status.DIVERGED
     np.testing.assert_array_equal(outcome.row, start)
+
+
+def test_diverged_keeps_weights_that_predict():
+    """Weights may be finite and no prediction is: then back to those before them.
+
+    Alone, beside others, and where a fit goes on from just before.
+    """
+    problem = regression(activation="identity")
+    asked = {"learning_rate_init": 1e9, "max_iter": 9, "alpha": 0.0}
+    rows, hook = [], lambda epoch: rows.append(epoch.row())
+    fit = problem.fit(on_epoch=hook, keep_state=True, **asked)
+    outcome = problem.alone(fit, "sgd")
+    assert outcome.status is Status.DIVERGED and len(rows) > 2
+    unpredicting, predicting = rows[-1], rows[-2]
+    assert np.isfinite(unpredicting).all()
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(
+            loss_by_hand(problem, unpredicting, activation=np.asarray)
+        )
+    assert np.isfinite(loss_by_hand(problem, predicting, activation=np.asarray))
+    np.testing.assert_array_equal(outcome.row, predicting)
+
+    n_epochs = len(rows)
+    others = [problem.fit(k, max_iter=2 + 9 * k) for k in range(2)]
+    beside = problem.train([others[0], fit, others[1]], "sgd")[1]
+    np.testing.assert_allclose(beside.row, outcome.row, 1e-6)
+
+    fewer = replace(fit.settings, max_iter=n_epochs)
+    first = problem.alone(replace(fit, settings=fewer), "sgd")
+    second = problem.alone(replace(fit, state=first.state), "sgd")
+    np.testing.assert_array_equal(second.row, outcome.row)
 
 
 def test_lbfgs_counts_evaluations():

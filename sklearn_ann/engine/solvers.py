@@ -195,10 +195,22 @@ class Descent(Solver):
             if options.name == "sgd"
             else Adam(stack, options)
         )
-        self.optimizer.restore([f.state.solver if f.state else None for f in fits])
+        states = [f.state.solver if f.state else None for f in fits]
+        self.optimizer.restore(states)
+        self.before = self._starts(states)
         device = stack.flat.device
         self._graphs = StepGraphs(device) if device.type == "cuda" else None
         self._prepare()
+
+    def _starts(self, states: Sequence[dict | None]) -> Tensor:
+        """Parameters that the networks' last epochs, if any, started from."""
+        rows = self.stack.rows(self.stack.flat).clone()
+        for row, state in zip(rows, states, strict=True):
+            if state is not None:
+                row.copy_(torch.from_numpy(state["before"]))
+        before = torch.empty_like(self.stack.flat)
+        self.stack.set_rows(before, rows)
+        return before
 
     def _prepare(self) -> None:
         n, rates = self.rows.n, self._array("dropout")
@@ -227,11 +239,29 @@ class Descent(Solver):
         Returns the mean losses and whether all is finite, for each of K networks. With
         the penalty before the first step, which makes a full batch's loss exact.
         """
-        self.before = self.stack.flat.clone()
+        earlier, self.before = self.before, self.stack.flat.clone()
         total = self._pass(rates)
         sums = self.stack.sums(self.stack.flat)
         losses, ends = self._read(total, sums)
-        return losses, [math.isfinite(a + b) for a, b in zip(losses, ends, strict=True)]
+        finite = [math.isfinite(a + b) for a, b in zip(losses, ends, strict=True)]
+        lost = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        if lost:
+            self._go_further_back(earlier, torch.tensor(lost))
+        return losses, finite
+
+    def _go_further_back(self, earlier: Tensor, lost: Tensor) -> None:
+        """Go back an epoch more where the loss was not finite from the start.
+
+        Parameters may be finite and still so large that no prediction is.
+        """
+        lost = lost.to(self.stack.flat.device)
+        rows, earlier = self.stack.rows(self.before).clone(), self.stack.rows(earlier)
+        stack = self.stack.select(lost)
+        stack.set_rows(stack.flat, rows[lost])
+        feeder = full_batches(stack, self.rows.select(lost.tolist()))
+        finite = mean_losses(stack, feeder, self.loss).isfinite()
+        rows[lost[~finite]] = earlier[lost[~finite]]
+        self.stack.set_rows(self.before, rows)
 
     def _pass(self, rates: np.ndarray) -> Tensor:
         """Take the steps; a GPU is only told to, and nothing in here waits for it.
@@ -365,13 +395,17 @@ class Descent(Solver):
 
     def select(self, keep: Tensor) -> None:
         """Drop the networks that are done."""
+        before = self.stack.rows(self.before)[keep]
         super().select(keep)
+        self.before = torch.empty_like(self.stack.flat)
+        self.stack.set_rows(self.before, before)
         self.optimizer.select(self.stack, keep)
         self._prepare()
 
     def state(self, i: int) -> dict:
         """Return what the i-th network's solver needs to go on later."""
-        return self.optimizer.state(i)
+        before = self.stack.rows(self.before)[i].cpu().numpy().copy()
+        return {"before": before, **self.optimizer.state(i)}
 
 
 def accumulate(stack: NetworkStack, block: Block, i: int, loss: Loss) -> None:
