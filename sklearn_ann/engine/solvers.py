@@ -206,7 +206,7 @@ class Descent(Solver):
         """Parameters that the networks' last epochs, if any, started from."""
         rows = self.stack.rows(self.stack.flat).clone()
         for row, state in zip(rows, states, strict=True):
-            if state is not None:
+            if state is not None and "before" in state:  # not in early files
                 row.copy_(torch.from_numpy(state["before"]))
         before = torch.empty_like(self.stack.flat)
         self.stack.set_rows(before, rows)
