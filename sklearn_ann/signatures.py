@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -193,3 +194,10 @@ class ClassifierParameters:
         self.n_estimators = n_estimators
         self.device = device
         self.dtype = dtype
+
+
+# `get_params` reads the signature at every call, and a search calls it several times for
+# each fit. Kept here, a clone takes less than half the time.
+for _parameters in (RegressorParameters, ClassifierParameters):
+    _init: Any = _parameters.__init__
+    _init.__signature__ = inspect.signature(_init)
