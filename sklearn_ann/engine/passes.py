@@ -204,8 +204,7 @@ class Pass:
         below: Tensor,
     ) -> list[Call]:
         """Make the calls for a block's gradient, and for the delta below it."""
-        if self.K > 1 and above.shape[-1] == 1:
-            # One column: products with a vector, up to three times as fast this way.
+        if self._is_vector(above):
             flow, above_t, grad_t = layer.flow, above.mT, grad.mT
             return [
                 partial(torch.bmm, above_t, flow, out=grad_t),
@@ -260,8 +259,7 @@ class Pass:
         masks : sequence of Tensor of shape (K, b, h)
             Dropout's factors, one tensor a hidden layer; empty for none.
         """
-        product = self._product
-        enter: Any = sparse_product if isinstance(x, SparseBatch) else product
+        enter: Any = sparse_product if isinstance(x, SparseBatch) else self._product
         if self._last_flow is None:
             enter(x, self._last_block, out=raw)
         else:
@@ -272,9 +270,23 @@ class Pass:
             else:
                 for call in self._up_calls:
                     call()
-            product(self._last_flow, self._last_block, out=raw)
+            self._leave(self._last_flow, raw)
         if self._skip is not None:
             self._forward_skip(x, self._skip[0], raw)
+
+    def _leave(self, flow: Tensor, raw: Tensor) -> None:
+        """Take the last hidden layer's value to the raw outputs."""
+        if self._is_vector(raw):
+            torch.bmm(self._last_block.mT, flow.mT, out=raw.mT)
+        else:
+            self._product(flow, self._last_block, out=raw)
+
+    def _is_vector(self, outputs: Tensor) -> bool:
+        """Whether each network of several has one output.
+
+        Products with a vector are then two to five times as fast turned round.
+        """
+        return self.K > 1 and outputs.shape[-1] == 1
 
     def _forward_skip(
         self, x: Tensor | SparseBatch, weight: Tensor, raw: Tensor
