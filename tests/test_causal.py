@@ -4,16 +4,13 @@ By hand is what these packages do with a learner, in a few lines; it runs where 
 not installed, and their answers are compared with it.
 """
 
-import contextlib
 import importlib.util
-import io
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pages import blocks, check_page
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
@@ -320,27 +317,16 @@ def test_econ_ml_linear_effect_is_a_regression_of_residuals(data):
 
 # ----------------------------------------------------------------- docs and simulation
 
-PAGE = (Path(__file__).parents[1] / "docs" / "causal.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", PAGE, flags=re.DOTALL | re.M
-)
-
 
 @needs("doubleml")
 @needs("econml")
 def test_the_page_prints_what_it_shows():
-    assert len(BLOCKS) > 1
-    names = {"__name__": "__main__"}
-    for code, shown in BLOCKS:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, "causal.md", "exec"), names)
-        assert printed.getvalue() == shown
+    check_page("causal")
 
 
 def test_the_page_recommends_what_is_simulated():
     names = {}
-    exec(compile(BLOCKS[0][0], "causal.md", "exec"), names)
+    exec(compile(blocks("causal")[0][0], "causal.md", "exec"), names)
     assert names["n_training"] == study.N_TRAINING
     assert names["regression"].get_params() == study.RECOMMENDED.get_params()
     assert names["classes"].get_params()["alpha"] == study.RECOMMENDED.alpha

@@ -1,12 +1,10 @@
 """The pages name every public name, print what they show, and have no broken link."""
 
-import contextlib
 import importlib.util
-import io
-import re
 from pathlib import Path
 
 import pytest
+from pages import check, check_page
 
 import sklearn_ann
 from sklearn_ann import plotting
@@ -15,9 +13,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages whose subject has no test file of its own that runs them.
 PAGES = ("beside_linear", "big_data", "first_network", "tuning")
-BLOCK = re.compile(
-    r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", flags=re.DOTALL | re.MULTILINE
-)
 
 
 def extension(name):
@@ -61,14 +56,22 @@ def test_every_public_name_has_an_example(public):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_prints_what_it_shows(page):
-    blocks = BLOCK.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
-    assert any(shown for _, shown in blocks)
-    names = {"__name__": "__main__"}  # a later block goes on with what is there
-    for code, shown in blocks:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, f"{page}.md", "exec"), names)
-        assert printed.getvalue() == shown
+    check_page(page)
+
+
+def test_pages_that_print_something_else_are_found():
+    check("a  1.20 (0.3)\n---\n", "a  1.21 (0.3)\n-----\n")
+    for other in (
+        "b 1.20 (0.3)",
+        "a 1.22 (0.3)",
+        "a 1.2",
+        "a 1.20 (0.3) 4",
+        "a -1.20 (0.3)",
+    ):
+        with pytest.raises((AssertionError, ValueError)):
+            check(other, "a 1.20 (0.3)")
+    with pytest.raises(AssertionError):
+        check("12 rows", "13 rows")
 
 
 SITE = {

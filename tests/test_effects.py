@@ -1,8 +1,6 @@
 """Effects of raw columns: what is asked, through what, over which rows."""
 
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +18,7 @@ from econ_data import (
     wage1,
     wages_with_levels,
 )
+from pages import check_page
 from sklearn.compose import (
     ColumnTransformer,
     TransformedTargetRegressor,
@@ -815,17 +814,6 @@ def test_a_single_class():
 
 # --------------------------------------------------------------------------- the docs
 
-PAGE = Path(__file__).parents[1] / "docs" / "effects.md"
 
-
-def test_the_page_prints_what_it_shows(capsys):
-    blocks = re.findall(
-        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```",
-        PAGE.read_text(encoding="utf-8"),
-        flags=re.DOTALL | re.MULTILINE,
-    )
-    assert len(blocks) == 5
-    names = {"__name__": "__main__"}
-    for code, shown in blocks:
-        exec(compile(code, PAGE.name, "exec"), names)
-        assert capsys.readouterr().out == shown
+def test_the_page_prints_what_it_shows():
+    check_page("effects")

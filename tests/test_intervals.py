@@ -1,12 +1,9 @@
 """Conformal intervals: known quantiles, MAPIE's answers, coverage, bad input."""
 
 import importlib.util
-import io
 import pickle
 import re
 import warnings
-from contextlib import redirect_stdout
-from pathlib import Path
 from unittest import SkipTest
 
 import numpy as np
@@ -16,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import check_page
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.exceptions import NotFittedError
@@ -640,22 +638,9 @@ def test_mapie_fits_quantiles_of_a_fixed_list_of_estimators_only(data):
 
 # --------------------------------------------------------------------- docs, coverage
 
-PAGE = Path(__file__).parents[1] / "docs" / "intervals.md"
-
 
 def test_the_page_prints_what_it_shows():
-    blocks = re.findall(
-        r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?",
-        PAGE.read_text(encoding="utf-8"),
-        flags=re.DOTALL | re.MULTILINE,
-    )
-    assert any(shown for _, shown in blocks)
-    names = {"__name__": "__main__"}
-    for code, shown in blocks:
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            exec(compile(code, PAGE.name, "exec"), names)
-        assert printed.getvalue() == shown
+    check_page("intervals")
 
 
 @pytest.mark.slow

