@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-INK, ACCENT, PALE = "#14304f", "#d1603d", "#b8c4d0"
+INK, ACCENT, PALE = "#14304f", "#c8552f", "#b8c4d0"
 # Series side by side, from dark to light; after the last it begins again.
 SERIES = (
     {"color": INK, "linestyle": "-", "marker": "o"},
     {"color": ACCENT, "linestyle": "--", "marker": "s"},
-    {"color": "#58a4b0", "linestyle": "-.", "marker": "^"},
-    {"color": "#7a5195", "linestyle": ":", "marker": "D"},
-    {"color": "#c9a227", "linestyle": (0, (6, 2, 1, 2, 1, 2)), "marker": "v"},
+    {"color": "#84b9c6", "linestyle": "-.", "marker": "^"},
+    {"color": "#6a4c93", "linestyle": ":", "marker": "D"},
+    {"color": "#d8b24a", "linestyle": (0, (6, 2, 1, 2, 1, 2)), "marker": "v"},
 )
 LONGEST_NAME = 28
 
@@ -51,17 +51,23 @@ def look(i: int) -> dict[str, Any]:
 
 
 def shown(text: Any, longest: int = LONGEST_NAME) -> str:
-    """Write a name: cut where it is long, its dollar signs no mathematics.
+    """Write a name: short, and its dollar signs no mathematics."""
+    return shortened(text, longest).replace("$", r"\$")
+
+
+def shortened(text: Any, longest: int = LONGEST_NAME) -> str:
+    """Cut the middle of a long name: names often differ at their ends.
 
     Examples
     --------
-    >>> shown("gross domestic product per head and year")
-    'gross domestic product pe...'
+    >>> shortened("gross domestic product per head and year")
+    'gross domesti...ead and year'
     """
     text = str(text).replace("\n", " ")
-    if len(text) > longest:
-        text = text[: longest - 3] + "..."
-    return text.replace("$", r"\$")
+    if len(text) <= longest:
+        return text
+    tail = (longest - 3) // 2
+    return f"{text[: longest - 3 - tail]}...{text[-tail:]}"
 
 
 def bare(ax: Any, *sides: str) -> None:
@@ -69,15 +75,18 @@ def bare(ax: Any, *sides: str) -> None:
     ax.spines[list(sides)].set_visible(False)
 
 
-def whole_ticks(axis: Any) -> None:
-    """Let an axis that counts have ticks at whole numbers only."""
+def count_along(ax: Any, n: int) -> None:
+    """Let the horizontal axis count from 1 to n, with ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if n == 1:
+        ax.set_xlim(0, 2)
 
 
 def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
     """Put the legend above the picture, where it covers nothing."""
     options = {} if handles is None else {"handles": handles}
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-    ax.legend(ncols=columns, frameon=False, fontsize="small", **place, **options)
+    look = {"frameon": False, "fontsize": "small", "handlelength": 1.9}
+    ax.legend(ncols=columns, columnspacing=1.2, **look, **place, **options)
