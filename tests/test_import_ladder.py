@@ -52,6 +52,7 @@ LADDER = (
     ("requests",),
     ("docstrings", "guarding", "model", "parameters"),
     ("design",),
+    ("notebook",),
     ("arrays", "encoding", "files", "frames", "memory", "resampling", "text"),
     ("plotting.canvas",),
     ("values",),
