@@ -75,6 +75,11 @@ def test_without_hidden_layer_it_is_a_regression(ax):
     assert {*X, "y", "10 inputs", "1 output"} == {*texts(ax)}
 
 
+def test_units_have_their_numbers(ax):
+    NetworkDisplay.from_estimator(fitted((30,)), max_units=4, ax=ax)
+    assert texts(ax)[5:9] == ["1", "2", "3", "30"]
+
+
 def test_classes_have_names(ax):
     network = fitted((4,), IRIS, KINDS.map(lambda k: f"kind {k}"), ANNClassifier)
     NetworkDisplay.from_estimator(network, ax=ax)
@@ -86,6 +91,9 @@ def test_classes_have_names(ax):
 def test_several_outputs_and_quantiles(ax):
     both = fitted((4,), X, np.c_[Y, -Y])
     assert NetworkDisplay.from_estimator(both, ax=ax).names[-1] == ("y0", "y1")
+    given = ("wage", "hours")
+    named = NetworkDisplay.from_estimator(both, output_names=given, ax=ax)
+    assert named.names[-1] == given
     quantiles = fitted((4,), loss="quantile", quantile=(0.1, 0.9), solver="adam")
     names = NetworkDisplay.from_estimator(quantiles, ax=ax).names[-1]
     assert names == ("quantile 0.1", "quantile 0.9")
@@ -238,7 +246,8 @@ def test_without_axes_there_is_one_new_figure():
     [
         ({"max_units": 1}, "at least 2"),
         ({"member": 1}, "from 0 to 0, as there are 1 networks"),
-        ({"feature_names": ["a"]}, "must have 10 names"),
+        ({"feature_names": ["a"]}, "feature_names must have 10 names"),
+        ({"output_names": ["a", "b"]}, "output_names must have 1 names"),
     ],
 )
 def test_wrong_input_is_refused(options, message, ax):

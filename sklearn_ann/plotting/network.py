@@ -74,6 +74,7 @@ class NetworkDisplay:
         member: int = 0,
         max_units: int = 10,
         feature_names: Any = None,
+        output_names: Any = None,
         ax: Any = None,
     ) -> NetworkDisplay:
         """Draw a fitted network.
@@ -91,6 +92,8 @@ class NetworkDisplay:
             five and the last.
         feature_names : sequence of str, default=None
             Names of the inputs; by default those of the columns in ``fit``.
+        output_names : sequence of str, default=None
+            Names of the outputs; by default those of the classes, or y.
         ax : matplotlib Axes, default=None
             By default a new one.
 
@@ -104,7 +107,7 @@ class NetworkDisplay:
             When there is no network inside.
         ValueError
             For a member that does not exist, fewer than two units, and names that are
-            not as many as the inputs.
+            not as many as the inputs, or the outputs.
         sklearn.exceptions.NotFittedError
             Before it is fitted.
         ImportError
@@ -127,8 +130,11 @@ class NetworkDisplay:
             raise ValueError(f"max_units must be at least 2; got {max_units!r}.")
         names = _names(network, transformers, feature_names)
         found: Diagram = diagram_of(network, names)
+        *layers, outputs = found.names
+        if output_names is not None:
+            outputs = _given(output_names, len(outputs), "output")
         return cls(
-            found.names,
+            (*layers, outputs),
             found.weights,
             found.skip,
             found.counts,
@@ -185,13 +191,7 @@ class _Layer:
 def _names(network: Any, transformers: tuple, given: Any) -> list[str] | None:
     """Names of the inputs, as given or as the transformers call them."""
     if given is not None:
-        names = [str(name) for name in given]
-        if len(names) != network.n_features_in_:
-            raise ValueError(
-                f"feature_names must have {network.n_features_in_} names, one for each "
-                f"input; got {len(names)}."
-            )
-        return names
+        return list(_given(given, network.n_features_in_, "feature"))
     if not transformers or hasattr(network, "feature_names_in_"):
         return None
     try:
@@ -201,6 +201,15 @@ def _names(network: Any, transformers: tuple, given: Any) -> list[str] | None:
     # The names of a ColumnTransformer's parts are of no interest here.
     short = [name.split("__", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else names
+
+
+def _given(names: Any, n: int, what: str) -> tuple[str, ...]:
+    names = tuple(map(str, names))
+    if len(names) != n:
+        raise ValueError(
+            f"{what}_names must have {n} names, one for each {what}; got {len(names)}."
+        )
+    return names
 
 
 # ------------------------------------------------------------------------------- places
@@ -339,6 +348,9 @@ def _draw_layer(display: NetworkDisplay, layer: _Layer, rows: int) -> None:
 def _write_names(display: NetworkDisplay, layer: _Layer, size: float) -> None:
     last = len(display.names) - 1
     if layer.number not in (0, last):
+        for unit, y in zip(layer.units, layer.y, strict=True):
+            place = {"ha": "center", "va": "center", "size": 0.5 * size}
+            display.ax_.text(layer.x, y, str(unit + 1), **place)
         return
     side, align = (-1, "right") if layer.number == 0 else (1, "left")
     labels = _labels(display, layer)
