@@ -89,7 +89,8 @@ def profile(
     replicates : Replicates or sequence of fitted estimators, default=None
         Other fits. By default the members, if it is an ensemble.
     grid : int or array-like, default=40
-        How many values of a number there are, or which.
+        How many values of a number there are, or which; of levels, how many of the most
+        frequent ones, or which.
     reference : level, default=None
         By default the first.
     max_rows : int or None, default=1000
@@ -177,15 +178,36 @@ def _steps(
     reading: Reading, column: Column, kind: str, grid: Any, reference: Any
 ) -> _Steps:
     is_levels = column.kind in ("levels", "binary") or not column.numeric
+    values = _levels(column, grid) if is_levels else _grid(column, grid)
     if kind == "prediction":
         asked = predictions_asked()
-        values = levels_of(column.values) if is_levels else _grid(column, grid)
         return _Steps(column, _array(values), is_levels, tuple(asked), sets=True)
     asked = effects_asked(reading, [column], "auto", reference)
     if is_levels:
+        asked = [quantity for quantity in asked if quantity.high in values]
         names = [quantity.contrast for quantity in asked]
         return _Steps(column, _array(names), True, tuple(asked), sets=False)
-    return _Steps(column, _array(_grid(column, grid)), False, tuple(asked), sets=True)
+    return _Steps(column, _array(values), False, tuple(asked), sets=True)
+
+
+def _levels(column: Column, asked: Any) -> list[Any]:
+    """Levels to go through, in their order: as given, or the most frequent ones."""
+    levels = levels_of(column.values)
+    if isinstance(asked, int | np.integer):
+        if len(levels) <= asked:
+            return levels
+        counts = column.values.value_counts()
+        frequent = sorted(levels, key=lambda level: -counts[level])[:asked]
+        return [level for level in levels if level in frequent]
+    asked = list(asked)
+    unknown = [level for level in asked if level not in levels]
+    if unknown or not asked:
+        raise ValueError(
+            f"grid must name levels of {column.name!r}, which has "
+            f"{', '.join(map(repr, levels[:10]))}{' ...' if len(levels) > 10 else ''}; "
+            f"got {', '.join(map(repr, unknown)) or 'none'}."
+        )
+    return asked
 
 
 def _grid(column: Column, asked: Any) -> np.ndarray:

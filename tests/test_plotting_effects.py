@@ -219,6 +219,8 @@ def test_wrong_input_is_refused(ols):
         draw({})
     with pytest.raises(TypeError, match="for 'b'; got DataFrame"):
         draw({"a": ols, "b": ols.to_frame()})
+    with pytest.raises(TypeError, match="; got list"):
+        draw([ols])
     with pytest.raises(ValueError, match="must name some of age, bmi, bp, s5"):
         draw(ols, terms="height")
     with pytest.raises(ValueError, match="between 0 and 1"):

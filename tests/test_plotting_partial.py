@@ -108,6 +108,21 @@ def test_levels_have_predictions_and_contrasts(pipeline, ax):
     np.testing.assert_allclose(points.get_xdata(), effects.estimate)
 
 
+def test_of_many_levels_the_most_frequent_are_drawn(pipeline, ax):
+    uneven = TABLE.iloc[[*range(0, 150, 3), *range(2, 90, 3), *range(1, 60, 3)]]
+    assert uneven["region"].value_counts().to_dict() == {
+        "east": 50,
+        "south": 30,
+        "north": 20,
+    }
+    display = draw(pipeline, uneven, "region", grid=2, ax=ax)
+    assert list(display.grid) == ["east", "south"]
+    some = draw(pipeline, TABLE, "region", kind="effect", grid=["south"], ax=ax)
+    assert list(some.grid) == ["south - east"]
+    with pytest.raises(ValueError, match="grid must name levels of 'region'.*'west'"):
+        draw(pipeline, TABLE, "region", grid=["west"])
+
+
 def test_few_numbers_are_taken_as_they_are(pipeline, ax):
     display = draw(pipeline, TABLE, "visits", ax=ax)
     assert not display.is_levels

@@ -115,7 +115,7 @@ class MarginalEffectsDisplay:
         >>> display.rows[:3], display.series
         (('age', 'sex', 'bmi'), ('OLS',))
         """
-        results = {"": result} if isinstance(result, Estimates) else dict(result)
+        results = result if isinstance(result, Mapping) else {"": result}
         _check_results(results)
         first = next(iter(results.values()))
         level = first.conf_level if conf_level is None else conf_level

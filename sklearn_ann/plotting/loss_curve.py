@@ -37,7 +37,7 @@ class LossCurveDisplay:
         Whether `validation` is a loss, lower being better, or a score.
     is_kept : bool
         Whether the parameters of the best epoch are those of the fitted network.
-    unit : {"epoch", "iteration", "call of partial_fit"}
+    unit : {"epoch", "iteration"}
         What is counted.
     loss : str
         Name of the loss.

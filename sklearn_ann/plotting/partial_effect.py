@@ -109,7 +109,7 @@ class PartialEffectDisplay:
             has the probability of its second class.
         grid : int or array-like, default=40
             How many values of a number there are, between its outer percentiles, or
-            which.
+            which; of levels, how many of the most frequent ones, or which.
         reference : level, default=None
             What effects of levels compare with; by default the first.
         max_rows : int or None, default=1000
