@@ -119,7 +119,7 @@ def test_of_many_levels_the_most_frequent_are_drawn(pipeline, ax):
     assert list(display.grid) == ["east", "south"]
     some = draw(pipeline, TABLE, "region", kind="effect", grid=["south"], ax=ax)
     assert list(some.grid) == ["south - east"]
-    with pytest.raises(ValueError, match="grid must name levels of 'region'.*'west'"):
+    with pytest.raises(ValueError, match=r"grid must name levels of 'region'.*'west'"):
         draw(pipeline, TABLE, "region", grid=["west"])
 
 
