@@ -51,7 +51,7 @@ for income in (500, 1000, 3000):
 
 from sklearn_ann.plotting import LossCurveDisplay
 
-LossCurveDisplay.from_estimator(ensemble, log_scale=True)
+losses = LossCurveDisplay.from_estimator(ensemble, log_scale=True)
 
 # %%
 # Members agree where there are many households and differ where there are few. One

@@ -46,7 +46,7 @@ pd.DataFrame(
 
 from sklearn_ann.plotting import NetworkDisplay
 
-NetworkDisplay.from_estimator(neuron, output_names=["better grade"])
+diagram = NetworkDisplay.from_estimator(neuron, output_names=["better grade"])
 
 # %%
 # What it fires with is the probability. By hand, with the weights above:

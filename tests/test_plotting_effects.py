@@ -209,6 +209,7 @@ def test_axes_that_are_given_are_used_and_pyplot_is_left_alone(ols):
 
 def test_without_axes_there_is_one_new_figure(ols):
     display = MarginalEffectsDisplay.from_result(ols, terms="bmi")
+    assert len(repr(display)) < 120  # notebooks show it below the picture
     assert plt.get_fignums() == [display.figure_.number]
     drawn(display)
 

@@ -17,7 +17,7 @@ MOST_DOTS = 60
 COLOUR, PALE = "tab:blue", "0.6"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ComparisonDisplay:
     """Scores of models, or their differences from the baseline, with intervals.
 

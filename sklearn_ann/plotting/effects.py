@@ -21,7 +21,7 @@ LONGEST_ROW = 56
 LETTER, LETTERS = 0.07, 24
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class MarginalEffectsDisplay:
     """Effects, or other estimates, with their intervals.
 

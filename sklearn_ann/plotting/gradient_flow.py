@@ -17,7 +17,7 @@ SHOWN_EPOCHS = 5
 BY = ("epoch", "layer")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class GradientFlowDisplay:
     """Norm of the gradient by layer and epoch, on a logarithmic axis.
 

@@ -14,7 +14,7 @@ from .opening import check_recorded, members_of, network_in
 FEW_EPOCHS = 3
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class LossCurveDisplay:
     """Training loss by epoch, validation loss or score, and the best epoch.
 

@@ -23,7 +23,7 @@ LETTER = 0.085  # inches that one takes, about
 SKIP_ROOM = 1.4
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class NetworkDisplay:
     """A fitted network as a diagram.
 

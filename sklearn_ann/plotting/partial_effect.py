@@ -16,7 +16,7 @@ from .canvas import axes, bare, legend_above, look, shown
 MOST_MARKS = 300
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PartialEffectDisplay:
     """Average prediction, or average effect, along one column.
 
