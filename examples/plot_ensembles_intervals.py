@@ -46,6 +46,14 @@ for income in (500, 1000, 3000):
     print(f"income {income:4}: standard deviation over seeds {over_seeds:.0f} francs")
 
 # %%
+# How the members were trained: each stops when the loss on its own held-out rows has
+# not fallen for a while, and keeps its best epoch.
+
+from sklearn_ann.plotting import LossCurveDisplay
+
+losses = LossCurveDisplay.from_estimator(ensemble, log_scale=True)
+
+# %%
 # Members agree where there are many households and differ where there are few. One
 # network against the mean of eight, out of sample:
 
@@ -80,7 +88,6 @@ smooth = ANNRegressor(
     random_state=0,
 )
 replicates = bootstrap_fits(smooth, X, y, 200, random_state=0)
-low, high = np.quantile(replicates.predict(incomes), (0.025, 0.975), axis=0)
 
 # %%
 # Outcomes: a prediction interval
@@ -122,6 +129,8 @@ print(f"share of left-out households inside: {np.mean(inside):.0%}")
 # The pictures
 # ------------
 
+from sklearn_ann.plotting import PartialEffectDisplay
+
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), sharey=True)
 for axis in axes:
     axis.plot(X["income"], y, ".", color="0.75", ms=4)
@@ -129,9 +138,16 @@ for axis in axes:
 axes[0].plot(incomes, members.T, color="C0", lw=0.7)
 axes[0].plot(incomes, members.mean(axis=0), "k", lw=2)
 axes[0].set(title="Eight starts, and their mean", ylabel="expenditure on food")
-axes[1].fill_between(incomes["income"], low, high, color="C1", alpha=0.35)
-axes[1].plot(incomes, smooth.fit(X, y).predict(incomes), "C1")
-axes[1].set(title="95% bootstrap band of the mean")
+PartialEffectDisplay.from_estimator(
+    smooth.fit(X, y),
+    X,
+    "income",
+    replicates=replicates,
+    grid=incomes["income"],
+    ax=axes[1],
+)
+axes[1].set_title("The mean, with its band", pad=22)
+axes[1].set_ylabel("")
 axes[2].fill_between(incomes["income"], *interval.T, color="C2", alpha=0.3)
 axes[2].plot(incomes, interval, "C2", lw=1)
 axes[2].set(title="90% interval of outcomes")

@@ -54,23 +54,12 @@ assert np.allclose(hidden @ W2 + b2, network.predict(X))
 
 import matplotlib.pyplot as plt
 
+from sklearn_ann.plotting import NetworkDisplay
+
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=(1.2, 1, 1))
-layers = (("year", "age"), ("unit 1", "unit 2"), ("log wage", "insured"))
-scaled = (
-    W1 * X.std().to_numpy()[:, None],
-    W2 * hidden.std(axis=0)[:, None] / Y.std(axis=0),
-)
-for place, weights in enumerate(scaled):
-    for i, j in np.ndindex(2, 2):
-        style = "--" if weights[i, j] < 0 else "-"
-        width = 4 * abs(weights[i, j]) / np.abs(weights).max()
-        axes[0].plot((place, place + 1), (1 - i, 1 - j), style, color="C0", lw=width)
-for place, names in enumerate(layers):
-    for i, name in enumerate(names):
-        axes[0].scatter(place, 1 - i, s=2200, color="w", edgecolor="k", zorder=2)
-        axes[0].annotate(name, (place, 1 - i), ha="center", va="center", fontsize=9)
-axes[0].set(xlim=(-0.4, 2.4), ylim=(-0.4, 1.4), title="Two by two by two")
-axes[0].axis("off")
+outputs = ("log wage", "insured")
+NetworkDisplay.from_estimator(network, output_names=outputs, ax=axes[0])
+axes[0].set_title("Two by two by two")
 
 men = pd.DataFrame({"year": 2006, "age": np.arange(18, 81)})
 units = np.tanh(men.to_numpy() @ W1 + b1)

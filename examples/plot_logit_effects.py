@@ -92,19 +92,12 @@ table.round(4)
 
 import matplotlib.pyplot as plt
 
+from sklearn_ann.plotting import MarginalEffectsDisplay
+
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
-marks = {"logit": ("ks", -0.12), "network": ("C1o", 0.12)}
-for name, effects in {"logit": of_logit, "network": of_network}.items():
-    mark, shift = marks[name]
-    frame = effects.to_frame()
-    places = np.arange(len(frame))[::-1] + shift
-    half = (frame["conf_high"] - frame["conf_low"]) / 2
-    left.errorbar(frame["estimate"], places, xerr=half, fmt=mark, capsize=3, label=name)
-left.axvline(0, color="0.7", lw=1)
-left.set_yticks(np.arange(X.shape[1])[::-1], X.columns)
-left.set(title="Average effects, 95% intervals", xlabel="change of the probability")
-left.locator_params(axis="x", nbins=5)
-left.legend()
+both = {"logit": of_logit, "network": of_network}
+MarginalEffectsDisplay.from_result(both, ax=left)
+marks = {"logit": ("ko", -0.12), "network": ("C1s", 0.12)}
 for name, frame in frames.items():
     mark, shift = marks[name]
     half = (frame["conf_high"] - frame["conf_low"]) / 2

@@ -42,6 +42,13 @@ pd.DataFrame(
 ).round(6)
 
 # %%
+# As a picture, with lines as wide as the weights of standardised columns are large:
+
+from sklearn_ann.plotting import NetworkDisplay
+
+diagram = NetworkDisplay.from_estimator(neuron, output_names=["better grade"])
+
+# %%
 # What it fires with is the probability. By hand, with the weights above:
 
 import numpy as np

@@ -77,7 +77,7 @@ print(result)
 
 import matplotlib.pyplot as plt
 
-from sklearn_ann.plotting import ComparisonDisplay
+from sklearn_ann.plotting import ComparisonDisplay, MarginalEffectsDisplay
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 5))
 for axis, kind in zip(axes, ("score", "difference"), strict=True):
@@ -134,18 +134,5 @@ for education, height in zip(educations, (4.47, 4.84), strict=True):
 left.set(title="Log wage by age", xlabel="age", ylim=(4.1, 5.02))
 left.legend(loc="lower right", fontsize="small")
 
-names = effects["network"].to_frame()["term"]
-for shift, (name, mark) in zip(
-    (0.12, -0.12), (("OLS", "ks"), ("network", "C1o")), strict=True
-):
-    frame = effects[name].to_frame()
-    places = np.arange(len(frame))[::-1] + shift
-    half = (frame["conf_high"] - frame["conf_low"]) / 2
-    right.errorbar(
-        frame["estimate"], places, xerr=half, fmt=mark, capsize=3, label=name
-    )
-right.axvline(0, color="0.7", lw=1)
-right.set_yticks(np.arange(len(names))[::-1], names)
-right.set(title="Average effects, 95% intervals", xlabel="effect on the log wage")
-right.legend(loc="upper right", fontsize="small")
+MarginalEffectsDisplay.from_result(effects, ax=right)
 figure.tight_layout()

@@ -27,7 +27,7 @@ from .comparison_json import as_json
 from .comparison_metrics import Metric
 from .comparison_result import Comparison
 from .estimators import ANNClassifier, ANNRegressor
-from .plotting import check_matplotlib
+from .plotting.canvas import check_matplotlib
 from .report import html_report
 from .tables import (
     TASKS,

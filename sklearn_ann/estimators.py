@@ -26,6 +26,7 @@ from sklearn.utils import (
     check_consistent_length,
     check_X_y,
     column_or_1d,
+    estimator_html_repr,
 )
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -66,6 +67,7 @@ from .frames import Coding, check_kinds
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
 from .members import train_members
 from .model import Model, Units
+from .notebook import fitted_html
 from .parameters import (
     Plan,
     check_dense,
@@ -462,6 +464,14 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             X = check_array(self._coding.encode(X), input_name="X", **options)
         refuse_gaps(X)
         return sp.csr_array(X) if sp.issparse(X) else X
+
+    def _html_repr(self) -> str:
+        """Show scikit-learn's diagram, and below it what is fitted.
+
+        scikit-learn asks the outermost estimator only: within Pipelines and searches
+        the diagram is theirs.
+        """
+        return estimator_html_repr(self) + fitted_html(self)
 
     # Pickles hold plain values and arrays, so that with skops the estimators are the
     # only types to be trusted.

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from .comparison_result import Comparison
 from .comparison_tables import headline
-from .plotting import ComparisonDisplay, check_matplotlib
+from .plotting.canvas import check_matplotlib
+from .plotting.comparison import ComparisonDisplay
 
 STYLE = """
 body { font-family: Georgia, serif; line-height: 1.5; max-width: 60rem;

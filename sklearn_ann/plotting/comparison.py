@@ -1,4 +1,4 @@
-"""Pictures of results. matplotlib is imported when one is drawn."""
+"""Models side by side: scores, or differences from the baseline, with intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from .comparison_result import Comparison
+from ..comparison_result import Comparison
+from .canvas import axes, shown
 
 KINDS = ("score", "difference")
 # More splits, or periods, are a cloud.
@@ -16,7 +17,7 @@ MOST_DOTS = 60
 COLOUR, PALE = "tab:blue", "0.6"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ComparisonDisplay:
     """Scores of models, or their differences from the baseline, with intervals.
 
@@ -139,25 +140,10 @@ class ComparisonDisplay:
         ImportError
             Without matplotlib.
         """
-        self.ax_ = _new_axes(len(self.models)) if ax is None else ax
+        self.ax_ = axes(ax, height=1.6 + 0.45 * len(self.models))
         self.figure_ = self.ax_.figure
         _draw(self, self.ax_)
         return self
-
-
-def check_matplotlib() -> None:
-    """Say what to install, where matplotlib is missing.
-
-    Raises
-    ------
-    ImportError
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib: pip install 'sklearn-ann[plot]'."
-        ) from error
 
 
 # ------------------------------------------------------------------ what is to be drawn
@@ -214,14 +200,6 @@ def _direction(result: Comparison, metric: str) -> str:
 # ------------------------------------------------------------------------------ drawing
 
 
-def _new_axes(n_models: int) -> Any:
-    check_matplotlib()
-    import matplotlib.pyplot as plt
-
-    size = (6.4, 1.6 + 0.45 * n_models)
-    return plt.subplots(figsize=size, layout="constrained")[1]
-
-
 def _draw(display: ComparisonDisplay, ax: Any) -> None:
     places = np.arange(len(display.models))[::-1]
     _draw_splits(display, ax, places)
@@ -234,7 +212,7 @@ def _draw(display: ComparisonDisplay, ax: Any) -> None:
         ax.plot(display.train, places, "D", markersize=5, label="in sample", **look)
     if display.kind == "difference":
         ax.axvline(0, color="black", linewidth=0.8, zorder=0)
-    ax.set_yticks(places, display.models)
+    ax.set_yticks(places, list(map(shown, display.models)))
     ax.set_ylim(-0.6, len(places) - 0.4)
     interval = f", with {100 * display.conf_level:g}% intervals" * has_interval
     ax.set_xlabel(display.label + interval)
