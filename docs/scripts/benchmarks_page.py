@@ -24,6 +24,10 @@ threads are the subject, and written to this page by `docs/scripts/benchmarks_pa
 Speed is a ratio against a peer that ran in turns with ours in the same process: the
 median over rounds of the ratio within a round. A verdict says whether a value reached
 the target set before it was measured; MISSED ones stay on the page.
+
+Ratios depend on the processor: one with AVX-512 multiplies matrices of float32 at twice
+the rate of one without, and what is not arithmetic takes the same time. An earlier
+version on such a processor is on [a page of its own](benchmarks_avx512.md).
 """
 
 SECTIONS = (
