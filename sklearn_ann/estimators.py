@@ -6,8 +6,6 @@ They orchestrate; the numbers are made in `assembly`, `fitting` and the engine.
 from __future__ import annotations
 
 import copy
-import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,90 +46,26 @@ from .assembly import (
     balanced_weights,
     checked_rows,
     draw_seed,
-    group_codes,
-    learned_units,
-    list_fits,
-    refilled,
-    split_off,
-    unwrapped,
 )
-from .defaults import choices, decided
+from .defaults import decided
 from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
-from .engine.fit import Fit, Outcome
+from .engine.fit import Outcome
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import fit_networks
 from .frames import Coding, check_kinds
 from .guarding import final_loss, keeps_state, takes_steps, warn_of
+from .jobs import Job, assemble
 from .members import train_members
-from .model import Model, Units
+from .model import Model
 from .notebook import fitted_html
 from .parameters import (
-    Plan,
     check_dense,
-    make_architecture,
-    make_plan,
-    most_one_hot,
 )
-from .requests import Request
 from .signatures import ClassifierParameters, RegressorParameters
 from .states import apart, together
-from .watching import Attributes, Watcher, validation_scorer
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What an estimator wants trained, and what it needs to keep the outcomes.
-
-    Jobs of several estimators can be trained by one call of `fit_networks`.
-
-    Attributes
-    ----------
-    fits : list of Fit
-        One, or one for each restart.
-    plan : Plan
-    target : Target
-    model : Model
-        Units, without parameters.
-    attributes : callable (row) -> dict
-        Parameters (P,) -> attributes that make the estimator ready to predict.
-    watcher : Watcher
-        Silent until it is told to begin.
-    seed : int
-    whole, held_out : Rows, Rows or None
-        All rows; those of them, or others, that validate.
-    clusters : ndarray of int of shape (n,) or None
-        Groups of the rows that validate.
-    starts_linear : bool
-        Whether the linear skip starts at the linear model of the fit's rows.
-    choices : dict
-        Fitted attributes that show what "auto" was.
-    """
-
-    fits: list[Fit]
-    plan: Plan
-    target: Target
-    model: Model
-    attributes: Attributes
-    watcher: Watcher
-    seed: int
-    whole: Rows
-    held_out: Rows | None
-    clusters: np.ndarray | None
-    starts_linear: bool
-    choices: dict[str, Any]
-
-    @property
-    def requests(self) -> list[Request]:
-        """What to ask `fit_networks` for, in the order of the fits."""
-        plan, loss = self.plan, self.target.loss
-        place = (plan.options, plan.device, plan.dtype)
-        return [
-            Request(fit, plan.architecture, loss, *place, self.starts_linear)
-            for fit in self.fits
-        ]
 
 
 class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
@@ -225,7 +159,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         )
         if asked.n_estimators > 1:
             return train_members(self, asked, X, y, sample_weight, memory, options)
-        job = asked._assemble(X, y, sample_weight, memory, **options)
+        job = assemble(asked, X, y, sample_weight, memory, **options)
         job.watcher.estimator = self
         job.watcher.begin(job.fits)
         outcomes = judged([job], fit_networks(job.requests))
@@ -234,84 +168,6 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         if not incremental:
             warn_of(kept, asked.max_iter)
         return self
-
-    def _assemble(
-        self,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: Any,
-        memory: Memory | None = None,
-        *,
-        validation: tuple[Any, Any, Any] = (None, None, None),
-        groups: Any = None,
-        given: tuple[Any, Any] = (None, None),
-        classes: Any = None,
-        incremental: bool = False,
-        member: bool = False,
-        target: Target | None = None,
-        like: Job | None = None,
-    ) -> Job:
-        """Turn checked data and parameters into fits; nothing is trained or kept.
-
-        No parameter is "auto" any more: this is a method of what `decided` returns.
-
-        ``target`` is what another fit to the same y has learned of it. ``like`` is the
-        job of another member of the same ensemble: units and tables are taken over
-        from it.
-        """
-        if target is None:
-            target = self._target if memory else self._learn_target(y, classes)
-        rows = everything = self._weighted(X, y, sample_weight, target)
-        seed = memory.seed if memory else draw_seed(self.random_state)
-        rows, held_out = self._validation(rows, validation, groups, seed, target)
-        # Members share one table, so their scales come from all rows, held out or not.
-        scaled = everything if member else rows
-        units = self._units(scaled, target, memory, like)
-        architecture = make_architecture(
-            self, rows.X.shape[1], rows.y.shape[1], target, units.design
-        )
-        plan = make_plan(self, architecture, len(rows.index), incremental=incremental)
-        model = self._unfitted_model(units, target, plan, memory)
-        if memory and memory.kind != plan.kind:
-            memory = Memory(seed, None)  # another solver cannot use this one's state
-        attributes = functools.partial(self._attributes, model, target)
-        fits = list_fits(
-            rows,
-            held_out,
-            plan,
-            model,
-            seed=seed,
-            init=self.init,
-            n_init=self.n_init,
-            given=given,
-            memory=memory,
-            resumed=self._model.parameters if memory else None,
-            keep_state=self.warm_start or incremental,
-            made=(like.fits[0].x, like.fits[0].y) if like else None,
-        )
-        if held_out is not None:
-            scorer = validation_scorer(self, held_out, attributes)
-            for fit in fits:
-                fit.validate = scorer
-        watcher = Watcher(self, rows, sample_weight, attributes)
-        new = memory is None and all(start is None for start in given)
-        clusters = None
-        if groups is not None and held_out is not None and held_out.X is rows.X:
-            clusters = group_codes(groups, len(everything.labels))
-        return Job(
-            fits,
-            plan,
-            target,
-            model,
-            attributes,
-            watcher,
-            seed,
-            everything,
-            held_out,
-            clusters,
-            new and architecture.linear_skip,
-            choices(self),
-        )
 
     def _keep(self, job: Job, outcomes: list[Outcome]) -> Outcome:
         """Become fitted: keep the best of a job's outcomes, and return it."""
@@ -379,55 +235,6 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         self, y: np.ndarray, weight: np.ndarray | None, target: Any
     ) -> np.ndarray | None:
         return weight
-
-    def _validation(
-        self, rows: Rows, given: tuple, groups: Any, seed: int, target: Target
-    ) -> tuple[Rows, Rows | None]:
-        """Take the validation rows given, or hold some out; return both sides."""
-        names = ("X_val", "y_val", "sample_weight_val")
-        X_val, y_val, weight_val = map(unwrapped, names, given)
-        lone = (X_val is None) != (y_val is None)
-        if lone or (X_val is None and weight_val is not None):
-            raise ValueError(
-                "X_val and y_val belong together, and sample_weight_val to both of "
-                "them: give both, or none of the three to hold out "
-                "validation_fraction of the rows."
-            )
-        if X_val is not None:
-            X_val, y_val = self._check(X_val, y_val, reset=False)
-            return rows, self._weighted(X_val, y_val, weight_val, target)
-        if not self.early_stopping:
-            return rows, None
-        return split_off(rows, self.validation_fraction, seed, target, groups)
-
-    def _units(
-        self, rows: Rows, target: Target, memory: Memory | None, like: Job | None
-    ) -> Units:
-        """Learn units from rows, or take over those of the fitted network, of a job."""
-        if memory is not None:
-            return self._model.units
-        if like is not None:
-            return refilled(like.model.units, rows)
-        return learned_units(
-            rows, self.standardize, target, self.is_categorical_, most_one_hot(self)
-        )
-
-    def _unfitted_model(
-        self, units: Units, target: Target, plan: Plan, memory: Memory | None
-    ) -> Model:
-        """Return the network in its units, with parameters still to come."""
-        if memory is None:
-            return Model(plan.architecture, target.loss, units)
-        fitted = self._model
-        loss = self._asked_loss(target)
-        if (plan.architecture, loss) != (fitted.architecture, fitted.loss):
-            raise ValueError(
-                "warm_start and partial_fit go on with the fitted network, so its "
-                f"layers and loss must stay: {fitted.architecture} with loss "
-                f"{fitted.loss.name!r} was fitted, {plan.architecture} with loss "
-                f"{loss.name!r} is asked for. Use warm_start=False to start anew."
-            )
-        return Model(plan.architecture, loss, units)
 
     def _asked_loss(self, target: Target) -> Loss:
         """Return the loss that the parameters ask for now."""

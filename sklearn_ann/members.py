@@ -12,6 +12,7 @@ from .departures import judged
 from .engine.fit import Outcome, Status
 from .fitting import fit_networks
 from .guarding import warn_of
+from .jobs import Job, assemble
 from .model import Ensemble
 
 # The worst ending of a member is the ensemble's.
@@ -47,7 +48,7 @@ def train_members(
     memory : Memory or None
         Of the ensemble; with one, the members go on from their own.
     options : dict
-        For the members' ``_assemble``.
+        For `assemble`.
     """
     members, jobs = assemble_members(asked, X, y, sample_weight, memory, options)
     watcher = jobs[0].watcher
@@ -69,19 +70,19 @@ def assemble_members(
     sample_weight: Any,
     memory: Memory | None,
     options: dict[str, Any],
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[Any], list[Job]]:
     """Return the members, still without parameters, and a job for each."""
     if memory is None or not hasattr(ensemble, "estimators_"):
         members, resumed = _new_members(ensemble), False
     else:
         members, resumed = list(ensemble.estimators_), True
-    jobs: list[Any] = []
+    jobs: list[Job] = []
     for member in members:
         own = member._memory_to_resume() if resumed else None
         like = jobs[0] if jobs else None
         jobs.append(
-            member._assemble(
-                X, y, sample_weight, own, member=True, like=like, **options
+            assemble(
+                member, X, y, sample_weight, own, member=True, like=like, **options
             )
         )
     return members, jobs

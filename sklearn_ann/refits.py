@@ -20,9 +20,10 @@ from .departures import judged
 from .encoding import has_gaps
 from .engine.fit import Outcome
 from .engine.rows import SparseRows
-from .estimators import ANNClassifier, ANNRegressor, Job
+from .estimators import ANNClassifier, ANNRegressor
 from .fitting import fit_networks
 from .guarding import failure
+from .jobs import Job, assemble
 from .members import assemble_members, keep_members
 from .requests import Request
 from .resampling import Sample
@@ -219,7 +220,7 @@ def _ask(
     if chosen.n_estimators > 1:
         members, jobs = assemble_members(chosen, X, y, weight, None, options)
         return Asked(network, jobs, members)
-    return Asked(network, [chosen._assemble(X, y, weight, like=like, **options)], [])
+    return Asked(network, [assemble(chosen, X, y, weight, like=like, **options)], [])
 
 
 def _refitted(

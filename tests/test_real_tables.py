@@ -23,6 +23,7 @@ from textbook import TEXTBOOK
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits, bootstrap_fits
 from sklearn_ann.engine.rows import SparseRows
+from sklearn_ann.jobs import assemble
 
 pytestmark = pytest.mark.filterwarnings(
     # Few epochs are enough here, and too few to converge.
@@ -526,7 +527,7 @@ def test_the_engine_gets_codes():
     """Not one-hot columns: a table of (n, numbers + gaps + categories + 1)."""
     model = quick()
     X, y = model._check(FRAME, Y, reset=True)
-    (fit,) = model._assemble(X, y, None).fits
+    (fit,) = assemble(model, X, y, None).fits
     assert not isinstance(fit.x, SparseRows)
     assert fit.x.shape == (N, 3 + 1 + 2 + 1)
     assert fit.expansion.levels == (4, 5)

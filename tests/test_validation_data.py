@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from textbook import TEXTBOOK
 
-from sklearn_ann import ANNClassifier, ANNRegressor
+from sklearn_ann import ANNClassifier, ANNRegressor, jobs
 from sklearn_ann.assembly import checked_rows, split_off
 from sklearn_ann.resampling import hold_out
 
@@ -45,21 +45,17 @@ def classes(y):
     return np.array(["low", "high"])[(y > 0).astype(int)]
 
 
-class Watched(ANNRegressor):
-    """Keeps the rows that its fits trained on and were validated on."""
-
-    seen: list = []  # noqa: RUF012 - shared by clones on purpose
-
-    def _validation(self, rows, *args):
-        train, held = super()._validation(rows, *args)
-        Watched.seen.append((train, held))
-        return train, held
-
-
 @pytest.fixture
-def seen():
-    Watched.seen.clear()
-    return Watched.seen
+def seen(monkeypatch):
+    """The rows that fits trained on and were validated on, fit by fit."""
+    found, divided = [], jobs._validating
+
+    def watched(*args):
+        found.append(divided(*args))
+        return found[-1]
+
+    monkeypatch.setattr(jobs, "_validating", watched)
+    return found
 
 
 # ------------------------------------------------------------- rows held out
@@ -68,7 +64,7 @@ def seen():
 @pytest.mark.parametrize("fraction, n_held", [(0.1, 8), (0.25, 20), (0.501, 41)])
 def test_a_fraction_of_the_rows_is_held_out(seen, fraction, n_held):
     X, y = data()
-    model = Watched(**STOPPED | {"validation_fraction": fraction})
+    model = ANNRegressor(**STOPPED | {"validation_fraction": fraction})
     model.fit(X, y)
     ((train, held),) = seen
     assert len(held.index) == n_held
@@ -79,7 +75,7 @@ def test_a_fraction_of_the_rows_is_held_out(seen, fraction, n_held):
 
 def test_held_out_rows_do_not_touch_the_fit(seen):
     X, y = data()
-    model = Watched(**STOPPED).fit(X, y)
+    model = ANNRegressor(**STOPPED).fit(X, y)
     ((_, held),) = seen
     changed_X, changed_y = X.copy(), y.copy()
     changed_X[held.index] *= 100.0
@@ -92,7 +88,7 @@ def test_held_out_rows_do_not_touch_the_fit(seen):
 def test_rows_held_out_follow_random_state(seen):
     X, y = data()
     for seed in (0, 0, 1):
-        Watched(**STOPPED | {"random_state": seed}).fit(X, y)
+        ANNRegressor(**STOPPED | {"random_state": seed}).fit(X, y)
     first, same, other = (held.index for _, held in seen)
     np.testing.assert_array_equal(first, same)
     assert set(first) != set(other)
@@ -101,7 +97,7 @@ def test_rows_held_out_follow_random_state(seen):
 def test_rows_of_weight_zero_are_not_held_out(seen):
     X, y = data()
     weight = np.repeat([0.0, 1.0], 40)
-    Watched(**STOPPED).fit(X, y, sample_weight=weight)
+    ANNRegressor(**STOPPED).fit(X, y, sample_weight=weight)
     ((train, held),) = seen
     assert train.index.min() >= 40 and held.index.min() >= 40
     assert len(held.index) == 4
@@ -141,7 +137,7 @@ def test_groups_are_held_out_as_a_whole(seen):
     X, y = data()
     groups = np.repeat([f"firm {i}" for i in range(20)], 4)
     for seed in range(5):
-        model = Watched(**STOPPED | {"random_state": seed})
+        model = ANNRegressor(**STOPPED | {"random_state": seed})
         model.fit(X, y, groups=groups)
     for train, held in seen:
         assert len(held.index) == 8  # a tenth of the groups
@@ -242,7 +238,7 @@ def test_validation_weights(scoring):
 def test_held_out_rows_keep_their_weights(seen):
     X, y = data()
     weight = np.random.default_rng(2).uniform(0.5, 2.0, 80)
-    model = Watched(**WILD, dtype="float64").fit(X, y, sample_weight=weight)
+    model = ANNRegressor(**WILD, dtype="float64").fit(X, y, sample_weight=weight)
     ((_, held),) = seen
     rows = held.index
     scale = model._model.targets.scale[0] ** 2  # the loss is of standardised targets
@@ -257,7 +253,7 @@ def test_held_out_rows_keep_their_weights(seen):
 def test_with_own_validation_data_nothing_is_held_out(seen, early_stopping):
     X, y = data()
     X_val, y_val = data(30, seed=1)
-    model = Watched(**QUICK | {"early_stopping": early_stopping})
+    model = ANNRegressor(**QUICK | {"early_stopping": early_stopping})
     model.fit(X, y, X_val=X_val, y_val=y_val)
     ((train, held),) = seen
     np.testing.assert_array_equal(train.index, np.arange(80))
@@ -316,7 +312,7 @@ def routed_pipeline(model):
 
 
 def routed(**options):
-    model = Watched(**STOPPED | {"standardize": False}, **options)
+    model = ANNRegressor(**STOPPED | {"standardize": False}, **options)
     return model.set_fit_request(X_val=True, y_val=True)
 
 
@@ -381,7 +377,7 @@ def test_in_a_tuple_without_routing(seen, n_val):
     """A search hands fit parameters on as well where routing is off."""
     X, y = data()
     X_val, y_val = data(n_val, seed=1)
-    model = Watched(**STOPPED)
+    model = ANNRegressor(**STOPPED)
     search(model, GRID).fit(X, y, X_val=(X_val,), y_val=(y_val,))
     assert_intact(seen, X, y, X_val, y_val, through_pipeline=False)
 
@@ -399,7 +395,7 @@ def test_the_trap_that_the_tuple_avoids(seen, with_routing, through_pipeline):
     X, y = data()
     X_val, y_val = data(80, seed=1)
     with config_context(enable_metadata_routing=with_routing):
-        model = Watched(**STOPPED | {"standardize": False})
+        model = ANNRegressor(**STOPPED | {"standardize": False})
         if with_routing:
             model = model.set_fit_request(X_val=True, y_val=True)
         grid = GRID
@@ -468,7 +464,7 @@ def test_scores_are_weighted_under_routing(routing, scoring):
 def test_groups_are_routed_to_splitter_and_network(routing, seen):
     X, y = data()
     groups = np.repeat(np.arange(20), 4)
-    model = Watched(**STOPPED).set_fit_request(groups=True)
+    model = ANNRegressor(**STOPPED).set_fit_request(groups=True)
     found = GridSearchCV(model, GRID, cv=GroupKFold(4), error_score="raise")
     found.fit(X, y, groups=groups)
     assert len(seen) == 9
