@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
@@ -27,14 +28,55 @@ def _restoring(estimator: BaseEstimator) -> Iterator[None]:
 
 
 def keeps_state(method: Callable) -> Callable:
-    """Decorate a fit: one that fails, or is interrupted, leaves the estimator alone."""
+    """Decorate a fit: one that fails, or is interrupted, leaves the estimator alone.
+
+    Where memory ran out it says what would have needed less.
+    """
 
     @functools.wraps(method)
     def kept(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
         with _restoring(self):
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise MemoryError(_what_needs_less(self, error)) from error
 
     return kept
+
+
+# How PyTorch says it where it has no class of errors for it: the CPU's allocator, MPS.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, NumPy or PyTorch is that there is no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and any(w in words for w in _OUT_OF_MEMORY)
+
+
+def _what_needs_less(estimator: Any, error: BaseException) -> str:
+    """Name the parameters that would make this fit smaller."""
+    ways = ["fewer units in hidden_layer_sizes"]
+    if estimator.solver == "lbfgs" or estimator.batch_size == "full":
+        ways.append("solver='adamw' with batch_size=128, in place of all rows at once")
+    elif estimator.batch_size != "auto":
+        ways.append(f"a batch_size below {estimator.batch_size}")
+    if estimator.n_estimators != 1:
+        ways.append("n_estimators=1")
+    if estimator.numeric_embedding is not None:
+        ways.append("numeric_embedding=None")
+    if estimator.dtype != "float32":
+        ways.append("dtype='float32'")
+    ways.append("partial_fit, on some of the rows at a time")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return (
+        f"Memory ran out in this fit, and the estimator is as it was before ({reason}). "
+        f"Less is needed with {'; '.join(ways[:-1])}; or with {ways[-1]}."
+    )
 
 
 def takes_steps(estimator: Any) -> bool:
