@@ -121,10 +121,12 @@ def _standard_error(trials: list[_Trial]) -> float:
         )
         sums[held.index] += weight * (before - after)
         counts[held.index] += weight
-    deviations = sums - sums.sum() / counts.sum() * counts
+    total = counts.sum()
+    parts, shares = sums / total, counts / total
+    deviations = parts - parts.sum() * shares
     if first.clusters is not None:
         deviations = np.bincount(first.clusters, deviations)
-    return float(np.sqrt(np.square(deviations).sum()) / counts.sum())
+    return float(np.sqrt(np.square(deviations).sum()))
 
 
 def _row_losses(trial: _Trial, row: np.ndarray) -> np.ndarray:
