@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from .engine.device import settle_after_fork
 from .engine.fit import Outcome, Status
 
 
@@ -35,6 +36,7 @@ def keeps_state(method: Callable) -> Callable:
 
     @functools.wraps(method)
     def kept(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
+        settle_after_fork()
         with _restoring(self):
             try:
                 return method(self, *args, **kwargs)
