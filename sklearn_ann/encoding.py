@@ -88,9 +88,7 @@ def weighted_scaling(
     return Scaling(mean, np.where(constant | (scale == 0.0), 1.0, scale))
 
 
-def shares_of_two(
-    weight: np.ndarray | None, n: int
-) -> tuple[np.ndarray, float]:
+def shares_of_two(weight: np.ndarray | None, n: int) -> tuple[np.ndarray, float]:
     """Return weights (n,) divided by a power of two, and their sum: about one, exactly.
 
     Sums of products with them are no larger than what is summed.
@@ -205,7 +203,8 @@ def _weighted_squares(
     # Where nothing is missing, a difference of sums would leave rounding behind.
     missing = np.bincount(column, minlength=d) < part.shape[0]
     zeros = np.where(missing, w.sum() - np.bincount(column, row_weight, d), 0.0)
-    return np.bincount(column, stored, d) + zeros * np.square(mean / unit)
+    reach = np.divide(mean, unit, where=zeros > 0, out=np.zeros(d))
+    return np.bincount(column, stored, d) + zeros * np.square(reach)
 
 
 def _canonical(part: sp.csr_array) -> sp.csr_array:

@@ -76,7 +76,7 @@ def _what_needs_less(estimator: Any, error: BaseException) -> str:
     ways.append("partial_fit, on some of the rows at a time")
     reason = str(error).partition("\n")[0] or type(error).__name__
     return (
-        f"Memory ran out in this fit, and the estimator is as it was before ({reason}). "
+        f"Memory ran out in this fit ({reason}). The estimator is as it was before. "
         f"Less is needed with {'; '.join(ways[:-1])}; or with {ways[-1]}."
     )
 

@@ -20,7 +20,7 @@ import torch
 from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
-from .design import Design
+from .design import Design, dense
 from .encoding import Scaling, has_gaps
 from .engine.architecture import Architecture, Parameters, entering, forward
 from .engine.device import threads, threads_for
@@ -161,7 +161,7 @@ class Model:
         first, skip = parameters.weights[0], parameters.skip
         design, fill = self.units.design, self.units.fill
         if design is not None:
-            X = design.matrix(_dense(X))
+            X = design.matrix(dense(X))
         elif fill is not None and has_gaps(X):
             X = np.where(np.isnan(X), fill, X)
         if sp.issparse(X):
@@ -180,10 +180,6 @@ class Model:
             return _tensor(X)
         assert self.inputs is not None
         return torch.from_numpy((X - self.inputs.mean) / self.inputs.scale)
-
-
-def _dense(X: Any) -> np.ndarray:
-    return X.toarray() if sp.issparse(X) else X
 
 
 def _writable(parameters: Parameters) -> Parameters:

@@ -672,6 +672,24 @@ def test_divergence_ends_finite_with_one_warning(options):
     assert all(np.isfinite(w).all() for w in model.coefs_)
 
 
+@pytest.mark.parametrize("alpha", [1e6, 1e30])
+def test_a_penalty_larger_than_a_step_draws_to_zero_and_not_beyond(alpha):
+    """Decoupled decay: the weights are gone, and the mean is left."""
+    model = ANNRegressor(
+        4, alpha=alpha, max_iter=20, early_stopping=False, random_state=0
+    ).fit(X, Y)
+    assert model.status_ != "not finite"
+    np.testing.assert_allclose(model.predict(X), Y.mean(), atol=0.2 * Y.std())
+
+
+def test_a_gradient_whose_norm_is_no_number_is_clipped_to_nothing():
+    """Without a warning of NumPy's, and the norm is recorded as what it is."""
+    model = ANNRegressor(**QUICK, loss="poisson", max_grad_norm=1.0, dtype="float64")
+    model.fit(X, 1e299 * (1 + COUNTS))
+    assert np.isinf(model.gradient_norms_).all()
+    assert np.isfinite(model.predict(X)).all()
+
+
 def test_a_fit_that_needs_more_epochs_warns_once_of_that():
     with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
         ANNRegressor(4, max_iter=2, random_state=0).fit(X, Y)

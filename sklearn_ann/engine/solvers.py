@@ -258,8 +258,8 @@ class Descent(Solver):
             if self._limits is not None:
                 factor = self._factor.cpu().numpy()[:, None]
                 # Clipped to nothing: the norm is too large for a number.
-                norms = np.full_like(self.norms, np.inf)
-                self.norms = np.divide(self.norms, factor, where=factor > 0, out=norms)
+                full = np.full_like(self.norms, np.inf)
+                self.norms = np.divide(self.norms, factor, where=factor > 0, out=full)
             return total.tolist(), sums.tolist()
         losses, ends, norms = fetched(total, sums, self._noted)
         self.norms = np.reshape(norms, self._noted.shape)

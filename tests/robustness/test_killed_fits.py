@@ -105,7 +105,6 @@ model.fit(here.X, here.Y)
 # --------------------------------------------------------------------- a NaN, later on
 
 
-
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
 def test_a_nan_in_epoch_50(solver, warm_start, monkeypatch):

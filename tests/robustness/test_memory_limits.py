@@ -165,7 +165,7 @@ limit = 80
 X, y = (np.load(path, mmap_mode="r") for path in sys.argv[1:])
 assert X.nbytes > 4 * limit * MEGABYTE
 model = ANNRegressor(
-    8, "relu", batch_size=500, learning_rate_init=0.01, random_state=0, linear_skip=False
+    8, batch_size=500, learning_rate_init=0.01, linear_skip=False, random_state=0
 )
 model.partial_fit(X[:1000], y[:1000])  # libraries load what they need
 limit_memory(limit)

@@ -110,9 +110,7 @@ def test_eight_threads_are_as_one():
     with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
         warnings.simplefilter("ignore")
         for _ in range(5):
-            for ours, expected in zip(
-                pool.map(at_once, range(8)), alone, strict=True
-            ):
+            for ours, expected in zip(pool.map(at_once, range(8)), alone, strict=True):
                 np.testing.assert_array_equal(ours, expected)
 
 
