@@ -196,10 +196,8 @@ def refilled(units: Units, rows: Rows) -> Units:
     return replace(units, fill=fill_of(rows, units.inputs))
 
 
-def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray | None:
+def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray:
     """Weighted means (d,), which stand for numbers that are missing later only."""
-    if sp.issparse(rows.X):
-        return None
     if inputs is not None:
         return inputs.mean
     return weighted_mean(rows.X, rows.index, rows.own_weight)

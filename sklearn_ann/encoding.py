@@ -134,9 +134,9 @@ def _quantiles(
 
 
 def weighted_mean(
-    table: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
+    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
 ) -> np.ndarray:
-    """Weighted mean of each column of a dense table; arguments as above."""
+    """Weighted mean of each column; arguments as above."""
     weight, total = shares_of_two(weight, len(rows))
     sums = np.zeros(table.shape[1])
     for part, w in _weighted_parts(table, rows, weight):

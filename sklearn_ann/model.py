@@ -115,9 +115,25 @@ class Model:
         )
 
     def fitted(self, row: np.ndarray) -> Model:
-        """Return the model with the parameters (P,) of the trained network."""
+        """Return the model with the parameters (P,) of the trained network.
+
+        Raises
+        ------
+        ValueError
+            When they are no numbers in the user's units.
+        """
         trained = self.architecture.unpack(row.astype(np.float64))
-        return replace(self, parameters=fold(trained, *self.folded))
+        with np.errstate(over="ignore", invalid="ignore"):  # it is said below
+            parameters = fold(trained, *self.folded)
+        arrays = [*parameters.weights, *parameters.biases]
+        arrays += [] if parameters.skip is None else [parameters.skip]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError(
+                "The fitted parameters, in the units of X and y, are larger than any "
+                "number. Bring units nearer to one: divide targets of more than 1e100, "
+                "multiply columns of less than 1e-100."
+            )
+        return replace(self, parameters=parameters)
 
     def raw(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
         """Raw outputs (n, m), float64: on the user's scale, before the inverse link."""

@@ -682,6 +682,15 @@ def test_a_penalty_larger_than_a_step_draws_to_zero_and_not_beyond(alpha):
     np.testing.assert_allclose(model.predict(X), Y.mean(), atol=0.2 * Y.std())
 
 
+def test_units_in_which_parameters_are_no_numbers():
+    """Said, rather than infinite numbers predicted, and their differences."""
+    model = ANNRegressor(()).fit(X, Y)
+    before = state(model)
+    with pytest.raises(ValueError, match="divide targets of more than 1e100"):
+        model.fit(X * 1e-200, Y * 1e200)
+    assert_same_state(model, before)
+
+
 def test_a_gradient_whose_norm_is_no_number_is_clipped_to_nothing():
     """Without a warning of NumPy's, and the norm is recorded as what it is."""
     model = ANNRegressor(**QUICK, loss="poisson", max_grad_norm=1.0, dtype="float64")

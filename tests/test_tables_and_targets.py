@@ -336,6 +336,17 @@ def test_weights_of_any_magnitude(dtype, Estimator, unit):
     assert model.status_ == expected.status_
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+def test_numbers_that_are_missing_after_a_sparse_fit(standardize):
+    """They are the means of the fit, as after a dense one."""
+    gaps = np.where(np.arange(N * D).reshape(N, D) % 7 == 0, np.nan, X)
+    model = ANNRegressor(**QUICK | {"standardize": standardize})
+    expected = clone(model).fit(X, Y).predict(gaps)
+    model.fit(sp.csr_array(X), Y)
+    np.testing.assert_allclose(model.predict(gaps), expected, rtol=ROUNDING)
+    assert np.isfinite(model.partial_fit(gaps, Y).predict(gaps)).all()
+
+
 def test_rows_may_be_sparse_where_those_of_the_scales_were_not():
     """The defaults' scales are robust, which is no change of units."""
     model = ANNRegressor(4, max_iter=3, random_state=0, warm_start=True)
