@@ -58,7 +58,7 @@ from .defaults import choices, decided
 from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
-from .engine.fit import Fit, Outcome
+from .engine.fit import Fit, Outcome, Status
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import fit_networks
@@ -229,7 +229,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         outcomes = judged([job], fit_networks(job.requests))
         kept = self._keep(job, outcomes)
         job.watcher.end(kept.row, kept.note)
-        if not incremental:
+        # A single epoch is all that partial_fit is asked for.
+        if not incremental or kept.status is Status.DIVERGED:
             warn_of(kept, asked.max_iter)
         return self
 

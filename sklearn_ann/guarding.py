@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,5 +118,19 @@ def warn_of(outcome: Outcome, max_iter: int) -> None:
     """Turn a failure into one warning."""
     message = failure(outcome, max_iter)
     if message is not None:
-        # The caller of fit: above are this function, _train, fit and its decorators.
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warnings.warn(message, ConvergenceWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the stacklevel of whoever called into the package: a warning is theirs.
+
+    Through the wrapper that scikit-learn puts around fits, too.
+    """
+    frame, level = sys._getframe(1), 1
+    ours = __name__.partition(".")[0]
+    while frame.f_back is not None and (
+        frame.f_globals["__name__"].partition(".")[0] == ours
+        or frame.f_globals["__name__"] == "sklearn.base"
+    ):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -699,11 +699,27 @@ def test_a_gradient_whose_norm_is_no_number_is_clipped_to_nothing():
     assert np.isfinite(model.predict(X)).all()
 
 
-def test_a_fit_that_needs_more_epochs_warns_once_of_that():
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_a_fit_that_needs_more_epochs_warns_once_of_that(n_estimators):
+    model = ANNRegressor(4, max_iter=2, n_estimators=n_estimators, random_state=0)
     with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
-        ANNRegressor(4, max_iter=2, random_state=0).fit(X, Y)
+        model.fit(X, Y)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_a_batch_of_partial_fit_that_is_not_finite_warns_once(n_estimators):
+    """Of too few epochs it does not warn; what it was before is kept."""
+    model = ANNRegressor(
+        4, dtype="float32", n_estimators=n_estimators, random_state=0
+    ).partial_fit(X, Y)
+    before = model.predict(X)
+    with pytest.warns(ConvergenceWarning, match="non-finite in epoch 2") as caught:
+        model.partial_fit(X, 1e60 * Y)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-6)
 
 
 def with_logits(y, size):
