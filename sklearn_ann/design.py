@@ -167,7 +167,8 @@ class Design:
         view = table.numpy()
         view[:, columns] = 1.0
         for chunk in row_chunks(n, max(columns, X.shape[1])):
-            view[chunk, :columns] = self.compact(dense(X[chunk]))
+            with np.errstate(over="ignore"):  # then training is not finite
+                view[chunk, :columns] = self.compact(dense(X[chunk]))
         return table
 
     def matrix(self, X: np.ndarray) -> np.ndarray:

@@ -249,7 +249,8 @@ def design_table(
         if scaling is not None:
             part = np.subtract(part, scaling.mean, dtype=np.float64)
             part /= scaling.scale
-        view[chunk, :d] = part
+        with np.errstate(over="ignore"):  # then training is not finite, and says so
+            view[chunk, :d] = part
     return table
 
 

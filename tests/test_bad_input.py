@@ -708,15 +708,20 @@ def test_a_fit_that_needs_more_epochs_warns_once_of_that(n_estimators):
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize(
+    "beyond",
+    [(X, 1e60 * Y), (1e60 * X, Y), (1e60 * X, 1e60 * Y)],
+    ids=["y", "X", "both"],
+)
 @pytest.mark.parametrize("n_estimators", [1, 3])
-def test_a_batch_of_partial_fit_that_is_not_finite_warns_once(n_estimators):
+def test_a_batch_of_partial_fit_that_is_not_finite_warns_once(n_estimators, beyond):
     """Of too few epochs it does not warn; what it was before is kept."""
     model = ANNRegressor(
         4, dtype="float32", n_estimators=n_estimators, random_state=0
     ).partial_fit(X, Y)
     before = model.predict(X)
     with pytest.warns(ConvergenceWarning, match="non-finite in epoch 2") as caught:
-        model.partial_fit(X, 1e60 * Y)
+        model.partial_fit(*beyond)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     np.testing.assert_allclose(model.predict(X), before, rtol=1e-6)
