@@ -183,13 +183,17 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         self : object
-            The fitted estimator. A fit that raises leaves it as it was.
+            The fitted estimator. A fit that raises, or that Ctrl-C interrupts, leaves
+            it as it was; `Checkpoint` keeps what such a fit has done.
 
         Raises
         ------
         ValueError
             When data, weights, parameters or their combination are not usable; the
             message says what was expected and what came.
+        MemoryError
+            When there is no memory left, on the CPU or on a GPU; the message says what
+            would need less.
         """
         memory = self._memory_to_resume() if self.warm_start else None
         return self._train(

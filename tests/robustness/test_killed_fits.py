@@ -102,6 +102,24 @@ model.fit(here.X, here.Y)
     assert not path.exists()
 
 
+CTRL_C = """
+old = ANNRegressor(**{**here.QUICK, "max_iter": 10}).fit(here.X, here.Y)
+before = old.predict(here.X)
+epochs.clear()
+try:
+    old.set_params(max_iter=10**6).fit(-here.X, here.Y)
+except KeyboardInterrupt:
+    print((old.predict(here.X) == before).all(), old.n_iter_)
+"""
+
+
+@on_linux
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_fitted_estimator(tmp_path):
+    out, error, code = die_in(CTRL_C, "SIGINT", tmp_path)
+    assert (out, error, code) == ("True 10\n", "", 0)
+
+
 # --------------------------------------------------------------------- a NaN, later on
 
 
