@@ -334,6 +334,8 @@ def test_weights_of_any_magnitude(dtype, Estimator, unit):
     model.fit(X, y, weight * unit)
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
     assert model.status_ == expected.status_
+    model.set_params(linear_skip=True).fit(X, y, weight * unit)
+    assert model.stays_linear_ is not None
 
 
 @pytest.mark.parametrize("standardize", [True, False])

@@ -67,7 +67,7 @@ def test_a_fit_says_what_would_need_less(Estimator, options, ways, no_memory):
     before, predicted = described(vars(model)), model.predict(X)
     no_memory()
     with pytest.raises(MemoryError, match="Memory ran out") as raised:
-        model.fit(X + 1.0, y)
+        model.fit(X[:, :2], y)
     assert all(way in str(raised.value) for way in ways)
     assert isinstance(raised.value.__cause__, (MemoryError, RuntimeError))
     assert described(vars(model)) == before
