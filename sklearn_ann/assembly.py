@@ -196,10 +196,8 @@ def refilled(units: Units, rows: Rows) -> Units:
     return replace(units, fill=fill_of(rows, units.inputs))
 
 
-def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray | None:
+def fill_of(rows: Rows, inputs: Scaling | None) -> np.ndarray:
     """Weighted means (d,), which stand for numbers that are missing later only."""
-    if sp.issparse(rows.X):
-        return None
     if inputs is not None:
         return inputs.mean
     return weighted_mean(rows.X, rows.index, rows.own_weight)
@@ -232,7 +230,7 @@ def list_fits(
         same = (train[0], train[1]) if held_out.X is rows.X else None
         validation = _tables(held_out, model, plan, same)
     x, y, index, weight = train
-    intercept = model.loss.start(y[index], weight).numpy()
+    intercept = None if resumed else model.loss.start(y[index], weight).numpy()
     given = checked_starts(given, model.architecture)
     edges = [] if resumed is not None else bin_edges(rows, model)
     fits = []
@@ -306,7 +304,7 @@ def draw_seed(random_state: Any) -> int:
 def starting_row(
     seed: int,
     init: str,
-    intercept: np.ndarray,
+    intercept: np.ndarray | None,
     model: Model,
     given: tuple[list | None, list | None],
     resumed: Parameters | None = None,
@@ -318,8 +316,8 @@ def starting_row(
     ----------
     seed, init
         As for the estimator.
-    intercept : ndarray of shape (m,)
-        Start of the output layer's intercept, in network units.
+    intercept : ndarray of shape (m,) or None
+        Start of the output layer's intercept, in network units; of a drawn start.
     model : Model
         Architecture and units; its own parameters do not matter.
     given : (list of arrays or None, list of arrays or None)
@@ -331,6 +329,7 @@ def starting_row(
     """
     if resumed is not None:
         return unfold(resumed, *model.folded).pack()
+    assert intercept is not None
     rng = np.random.default_rng([seed, 0])
     row = model.architecture.initial_row(rng, init, intercept, edges)
     forget_unknown(model.architecture, row)

@@ -96,10 +96,11 @@ def _gain_in_errors(trials: list[_Trial]) -> float:
     """
     curves = [_gains_by_epoch(trial.outcome) for trial in trials]
     shortest = min(map(len, curves))
-    with np.errstate(over="ignore"):  # of networks that diverge: no gain
+    # Of networks that diverge: no gain.
+    with np.errstate(over="ignore", invalid="ignore"):
         gain = np.mean([curve[:shortest] for curve in curves], axis=0).max()
-    error = _standard_error(trials)
-    if not gain > 0.0:
+        error = _standard_error(trials)
+    if not gain > 0.0 or not np.isfinite(error):
         return 0.0
     return float(gain / error) if error > 0.0 else np.inf
 
@@ -121,10 +122,12 @@ def _standard_error(trials: list[_Trial]) -> float:
         )
         sums[held.index] += weight * (before - after)
         counts[held.index] += weight
-    deviations = sums - sums.sum() / counts.sum() * counts
+    total = counts.sum()
+    parts, shares = sums / total, counts / total
+    deviations = parts - parts.sum() * shares
     if first.clusters is not None:
         deviations = np.bincount(first.clusters, deviations)
-    return float(np.sqrt(np.square(deviations).sum()) / counts.sum())
+    return float(np.sqrt(np.square(deviations).sum()))
 
 
 def _row_losses(trial: _Trial, row: np.ndarray) -> np.ndarray:

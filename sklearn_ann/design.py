@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from .encoding import Scaling, row_chunks, weighted_quantiles, weighted_scaling
@@ -154,15 +156,19 @@ class Design:
         codes = [own(X)[:, None] for own in (*self.one_hot, *self.lookups)]
         return np.hstack([z, missing[:, self.gaps], *codes])
 
-    def table(self, X: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-        """Return rows (n, d) as the engine takes them: compact, with a constant."""
-        n, columns = len(X), len(self.numbers) + len(self.gaps)
+    def table(self, X: np.ndarray | sp.csr_array, dtype: torch.dtype) -> torch.Tensor:
+        """Return rows (n, d) as the engine takes them: compact, with a constant.
+
+        Rows that validate, or go on with a dense table's network, may be sparse.
+        """
+        n, columns = X.shape[0], len(self.numbers) + len(self.gaps)
         columns += len(self.one_hot) + len(self.lookups)
         table = torch.empty((n, columns + 1), dtype=dtype)
         view = table.numpy()
         view[:, columns] = 1.0
         for chunk in row_chunks(n, max(columns, X.shape[1])):
-            view[chunk, :columns] = self.compact(X[chunk])
+            with np.errstate(over="ignore"):  # then training is not finite
+                view[chunk, :columns] = self.compact(dense(X[chunk]))
         return table
 
     def matrix(self, X: np.ndarray) -> np.ndarray:
@@ -171,6 +177,11 @@ class Design:
         if self.expansion is None:
             return found
         return self.expansion(torch.from_numpy(found)).numpy()
+
+
+def dense(X: Any) -> np.ndarray:
+    """Return a few rows as an array."""
+    return X.toarray() if sp.issparse(X) else X
 
 
 def soft_clip(z: np.ndarray, end: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.multiclass import type_of_target
 
 from .engine.losses import Loss, make_loss
-from .engine.rows import SparseRows
+from .engine.rows import SparseRows, power_of_two
 
 # Numbers of X worked on at a time (8 MB in float64).
 CHUNK_NUMBERS = 2**20
@@ -65,10 +65,11 @@ def weighted_scaling(
     Notes
     -----
     In two passes, the second in units of each column's reach from its mean: neither
-    1e200 nor 1e-200 are a problem then, and a variance is never negative. (The weighted
-    one of scikit-learn's scaler is, by rounding, for constant sparse columns.)
+    1e200 nor 1e-200 are a problem then, nor are they as weights, and a variance is
+    never negative. (The weighted one of scikit-learn's scaler is, by rounding, for
+    constant sparse columns.)
     """
-    total = float(len(rows)) if weight is None else weight.sum()
+    weight, total = shares_of_two(weight, len(rows))
     d = table.shape[1]
     sums, low, high = np.zeros(d), np.full(d, np.inf), np.full(d, -np.inf)
     for part, w in _weighted_parts(table, rows, weight):
@@ -85,6 +86,17 @@ def weighted_scaling(
         squares += _weighted_squares(part, w, mean, reach)
     scale = reach * np.sqrt(squares / total)
     return Scaling(mean, np.where(constant | (scale == 0.0), 1.0, scale))
+
+
+def shares_of_two(weight: np.ndarray | None, n: int) -> tuple[np.ndarray, float]:
+    """Return weights (n,) divided by a power of two, and their sum: about one, exactly.
+
+    Sums of products with them are no larger than what is summed.
+    """
+    weight = np.ones(n) if weight is None else weight
+    largest = power_of_two(float(weight.max()))
+    shares = weight / largest / power_of_two(float(n))
+    return shares, float(shares.sum())
 
 
 def weighted_quantiles(
@@ -122,13 +134,13 @@ def _quantiles(
 
 
 def weighted_mean(
-    table: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
+    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
 ) -> np.ndarray:
-    """Weighted mean of each column of a dense table; arguments as above."""
-    sums, total = np.zeros(table.shape[1]), 0.0
+    """Weighted mean of each column; arguments as above."""
+    weight, total = shares_of_two(weight, len(rows))
+    sums = np.zeros(table.shape[1])
     for part, w in _weighted_parts(table, rows, weight):
         sums += w @ part
-        total += w.sum()
     return sums / total
 
 
@@ -161,7 +173,7 @@ def spread_edges(
 
 
 def _weighted_parts(
-    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray | None
+    table: np.ndarray | sp.csr_array, rows: np.ndarray, weight: np.ndarray
 ) -> Iterator[tuple[np.ndarray | sp.csr_array, np.ndarray]]:
     """Yield the rows that count, some at a time, in float64, and their weights."""
     every = len(rows) == table.shape[0]
@@ -171,7 +183,7 @@ def _weighted_parts(
             part = part.astype(np.float64, copy=False)
         else:  # in one order, so that sums are the same bit by bit for all layouts
             part = np.ascontiguousarray(part, dtype=np.float64)
-        yield part, np.ones(part.shape[0]) if weight is None else weight[chunk]
+        yield part, weight[chunk]
 
 
 def _by_column(row: Any) -> np.ndarray:
@@ -191,7 +203,8 @@ def _weighted_squares(
     # Where nothing is missing, a difference of sums would leave rounding behind.
     missing = np.bincount(column, minlength=d) < part.shape[0]
     zeros = np.where(missing, w.sum() - np.bincount(column, row_weight, d), 0.0)
-    return np.bincount(column, stored, d) + zeros * np.square(mean / unit)
+    reach = np.divide(mean, unit, where=zeros > 0, out=np.zeros(d))
+    return np.bincount(column, stored, d) + zeros * np.square(reach)
 
 
 def _canonical(part: sp.csr_array) -> sp.csr_array:
@@ -236,7 +249,8 @@ def design_table(
         if scaling is not None:
             part = np.subtract(part, scaling.mean, dtype=np.float64)
             part /= scaling.scale
-        view[chunk, :d] = part
+        with np.errstate(over="ignore"):  # then training is not finite, and says so
+            view[chunk, :d] = part
     return table
 
 

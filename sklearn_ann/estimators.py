@@ -51,7 +51,7 @@ from .defaults import decided
 from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
-from .engine.fit import Outcome
+from .engine.fit import Outcome, Status
 from .engine.losses import Loss, make_loss
 from .fitted import FittedNetworkMixin
 from .fitting import fit_networks
@@ -119,13 +119,17 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         self : object
-            The fitted estimator. A fit that raises leaves it as it was.
+            The fitted estimator. A fit that raises, or that Ctrl-C interrupts, leaves
+            it as it was; `Checkpoint` keeps what such a fit has done.
 
         Raises
         ------
         ValueError
             When data, weights, parameters or their combination are not usable; the
             message says what was expected and what came.
+        MemoryError
+            When there is no memory left, on the CPU or on a GPU; the message says what
+            would need less.
         """
         memory = self._memory_to_resume() if self.warm_start else None
         return self._train(
@@ -165,7 +169,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         outcomes = judged([job], fit_networks(job.requests))
         kept = self._keep(job, outcomes)
         job.watcher.end(kept.row, kept.note)
-        if not incremental:
+        # A single epoch is all that partial_fit is asked for.
+        if not incremental or kept.status is Status.DIVERGED:
             warn_of(kept, asked.max_iter)
         return self
 

@@ -307,8 +307,11 @@ def _levels(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
     So that the encoder has to look at each level once, not at each row.
     """
-    if isinstance(column, np.ndarray) and column.dtype.kind in "US":
-        column = column.astype(object)
+    if isinstance(column, np.ndarray):
+        # What factorize takes: neither fixed widths nor another byte order.
+        kind = column.dtype
+        wanted = object if kind.kind in "US" else kind.newbyteorder("=")
+        column = column.astype(wanted, copy=False)
     codes, levels = pd.factorize(column)
     plain = [_plain(level) for level in np.asarray(levels, dtype=object)]
     out = np.empty(len(plain), dtype=object)

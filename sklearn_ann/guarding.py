@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from .engine.device import settle_after_fork
 from .engine.fit import Outcome, Status
 
 
@@ -27,14 +30,56 @@ def _restoring(estimator: BaseEstimator) -> Iterator[None]:
 
 
 def keeps_state(method: Callable) -> Callable:
-    """Decorate a fit: one that fails, or is interrupted, leaves the estimator alone."""
+    """Decorate a fit: one that fails, or is interrupted, leaves the estimator alone.
+
+    Where memory ran out it says what would have needed less.
+    """
 
     @functools.wraps(method)
     def kept(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
+        settle_after_fork()
         with _restoring(self):
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise MemoryError(_what_needs_less(self, error)) from error
 
     return kept
+
+
+# How PyTorch says it where it has no class of errors for it: the CPU's allocator, MPS.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, NumPy or PyTorch is that there is no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and any(w in words for w in _OUT_OF_MEMORY)
+
+
+def _what_needs_less(estimator: Any, error: BaseException) -> str:
+    """Name the parameters that would make this fit smaller."""
+    ways = ["fewer units in hidden_layer_sizes"]
+    if estimator.solver == "lbfgs" or estimator.batch_size == "full":
+        ways.append("solver='adamw' with batch_size=128, in place of all rows at once")
+    elif estimator.batch_size != "auto":
+        ways.append(f"a batch_size below {estimator.batch_size}")
+    if estimator.n_estimators != 1:
+        ways.append("n_estimators=1")
+    if estimator.numeric_embedding is not None:
+        ways.append("numeric_embedding=None")
+    if estimator.dtype != "float32":
+        ways.append("dtype='float32'")
+    ways.append("partial_fit, on some of the rows at a time")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return (
+        f"Memory ran out in this fit ({reason}). The estimator is as it was before. "
+        f"Less is needed with {'; '.join(ways[:-1])}; or with {ways[-1]}."
+    )
 
 
 def takes_steps(estimator: Any) -> bool:
@@ -73,5 +118,19 @@ def warn_of(outcome: Outcome, max_iter: int) -> None:
     """Turn a failure into one warning."""
     message = failure(outcome, max_iter)
     if message is not None:
-        # The caller of fit: above are this function, _train, fit and its decorators.
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warnings.warn(message, ConvergenceWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the stacklevel of whoever called into the package: a warning is theirs.
+
+    Through the wrapper that scikit-learn puts around fits, too.
+    """
+    frame, level = sys._getframe(1), 1
+    ours = __name__.partition(".")[0]
+    while frame.f_back is not None and (
+        frame.f_globals["__name__"].partition(".")[0] == ours
+        or frame.f_globals["__name__"] == "sklearn.base"
+    ):
+        frame, level = frame.f_back, level + 1
+    return level

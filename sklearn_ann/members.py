@@ -58,7 +58,7 @@ def train_members(
     worst = keep_members(ensemble, members, jobs, judged(jobs, outcomes))
     watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
     watcher.end(worst.row, worst.note)
-    if not options["incremental"]:
+    if not options["incremental"] or worst.status is Status.DIVERGED:
         warn_of(worst, asked.max_iter)
     return ensemble
 

@@ -20,7 +20,7 @@ import torch
 from scipy.special import log_expit, log_softmax, logsumexp
 from torch import Tensor
 
-from .design import Design
+from .design import Design, dense
 from .encoding import Scaling, has_gaps
 from .engine.architecture import Architecture, Parameters, entering, forward
 from .engine.device import threads, threads_for
@@ -115,9 +115,25 @@ class Model:
         )
 
     def fitted(self, row: np.ndarray) -> Model:
-        """Return the model with the parameters (P,) of the trained network."""
+        """Return the model with the parameters (P,) of the trained network.
+
+        Raises
+        ------
+        ValueError
+            When they are no numbers in the user's units.
+        """
         trained = self.architecture.unpack(row.astype(np.float64))
-        return replace(self, parameters=fold(trained, *self.folded))
+        with np.errstate(over="ignore", invalid="ignore"):  # it is said below
+            parameters = fold(trained, *self.folded)
+        arrays = [*parameters.weights, *parameters.biases]
+        arrays += [] if parameters.skip is None else [parameters.skip]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError(
+                "The fitted parameters, in the units of X and y, are larger than any "
+                "number. Bring units nearer to one: divide targets of more than 1e100, "
+                "multiply columns of less than 1e-100."
+            )
+        return replace(self, parameters=parameters)
 
     def raw(self, X: np.ndarray | sp.csr_array) -> np.ndarray:
         """Raw outputs (n, m), float64: on the user's scale, before the inverse link."""
@@ -161,7 +177,7 @@ class Model:
         first, skip = parameters.weights[0], parameters.skip
         design, fill = self.units.design, self.units.fill
         if design is not None:
-            X = design.matrix(_dense(X))
+            X = design.matrix(dense(X))
         elif fill is not None and has_gaps(X):
             X = np.where(np.isnan(X), fill, X)
         if sp.issparse(X):
@@ -180,10 +196,6 @@ class Model:
             return _tensor(X)
         assert self.inputs is not None
         return torch.from_numpy((X - self.inputs.mean) / self.inputs.scale)
-
-
-def _dense(X: Any) -> np.ndarray:
-    return X.toarray() if sp.issparse(X) else X
 
 
 def _writable(parameters: Parameters) -> Parameters:

@@ -672,11 +672,59 @@ def test_divergence_ends_finite_with_one_warning(options):
     assert all(np.isfinite(w).all() for w in model.coefs_)
 
 
-def test_a_fit_that_needs_more_epochs_warns_once_of_that():
+@pytest.mark.parametrize("alpha", [1e6, 1e30])
+def test_a_penalty_larger_than_a_step_draws_to_zero_and_not_beyond(alpha):
+    """Decoupled decay: the weights are gone, and the mean is left."""
+    model = ANNRegressor(
+        4, alpha=alpha, max_iter=20, early_stopping=False, random_state=0
+    ).fit(X, Y)
+    assert model.status_ != "not finite"
+    np.testing.assert_allclose(model.predict(X), Y.mean(), atol=0.2 * Y.std())
+
+
+def test_units_in_which_parameters_are_no_numbers():
+    """Said, rather than infinite numbers predicted, and their differences."""
+    model = ANNRegressor(()).fit(X, Y)
+    before = state(model)
+    with pytest.raises(ValueError, match="divide targets of more than 1e100"):
+        model.fit(X * 1e-200, Y * 1e200)
+    assert_same_state(model, before)
+
+
+def test_a_gradient_whose_norm_is_no_number_is_clipped_to_nothing():
+    """Without a warning of NumPy's, and the norm is recorded as what it is."""
+    model = ANNRegressor(**QUICK, loss="poisson", max_grad_norm=1.0, dtype="float64")
+    model.fit(X, 1e299 * (1 + COUNTS))
+    assert np.isinf(model.gradient_norms_).all()
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_a_fit_that_needs_more_epochs_warns_once_of_that(n_estimators):
+    model = ANNRegressor(4, max_iter=2, n_estimators=n_estimators, random_state=0)
     with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
-        ANNRegressor(4, max_iter=2, random_state=0).fit(X, Y)
+        model.fit(X, Y)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [(X, 1e60 * Y), (1e60 * X, Y), (1e60 * X, 1e60 * Y)],
+    ids=["y", "X", "both"],
+)
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_a_batch_of_partial_fit_that_is_not_finite_warns_once(n_estimators, beyond):
+    """Of too few epochs it does not warn; what it was before is kept."""
+    model = ANNRegressor(
+        4, dtype="float32", n_estimators=n_estimators, random_state=0
+    ).partial_fit(X, Y)
+    before = model.predict(X)
+    with pytest.warns(ConvergenceWarning, match="non-finite in epoch 2") as caught:
+        model.partial_fit(*beyond)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-6)
 
 
 def with_logits(y, size):

@@ -54,6 +54,8 @@ def test_every_public_name_has_an_example(public):
     assert ">>> " in text.partition("Examples\n")[2]
 
 
+# Dask's own call, of which pandas 3.1 warns.
+@pytest.mark.filterwarnings("ignore:The inplace keyword in:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_prints_what_it_shows(page):
     check_page(page)

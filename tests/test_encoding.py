@@ -49,6 +49,23 @@ def test_constant_columns_keep_their_units(form, value):
         np.testing.assert_allclose(scaling.mean, value, rtol=1e-14)
 
 
+@pytest.mark.parametrize("unit", [1e290, 1e-290])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_weights_beyond_the_range_of_products(unit, form):
+    X, weight = table()
+    own = weighted_scaling(form(1e200 * X), np.arange(N), weight)
+    found = weighted_scaling(form(1e200 * X), np.arange(N), unit * weight)
+    np.testing.assert_allclose(found.mean, own.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.scale, own.scale, rtol=1e-12)
+
+
+def test_a_single_sparse_row_far_from_zero():
+    """Its reach is nothing, and its square is beyond all numbers."""
+    found = weighted_scaling(sp.csr_array([[1e200, 0.0]]), np.array([0]), None)
+    np.testing.assert_array_equal(found.mean, [1e200, 0.0])
+    np.testing.assert_array_equal(found.scale, 1.0)
+
+
 @pytest.mark.parametrize("unit", [1e200, 1e-200])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
 def test_units_beyond_the_range_of_squares(unit, form):

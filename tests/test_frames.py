@@ -48,6 +48,17 @@ def test_levels_are_sorted_and_gaps_are_nan(name):
     )
 
 
+@pytest.mark.parametrize("dtype", [">f8", ">i4", ">f4"])
+def test_another_byte_order(dtype):
+    """As a file from elsewhere has it."""
+    codes = np.array([[2, 1], [0, 1], [2, 0]])
+    coding = Coding.of(codes.astype(dtype), [0])
+    native = Coding.of(codes, [0])
+    np.testing.assert_array_equal(
+        coding.encode(codes.astype(dtype)), native.encode(codes)
+    )
+
+
 @pytest.mark.parametrize(
     "column",
     [

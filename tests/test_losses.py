@@ -170,6 +170,7 @@ def test_extreme_raw(case, dtype, n):
     if loss.curvature is not None:
         results.append(loss.curvature(raw, y))
     assert not any(torch.isnan(result).any() for result in results)
+    assert torch.isfinite(prediction).all()
     if loss.name not in ("poisson", "gamma"):  # there exp(1e4) is inf, rightly
         assert all(torch.isfinite(result).all() for result in results)
     if loss.name == "multinomial":

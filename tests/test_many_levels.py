@@ -86,6 +86,16 @@ def test_it_learns_what_levels_are_worth():
     assert without.score(fresh[known].drop(columns="firm"), y[known]) < 0.5
 
 
+@pytest.mark.parametrize("Estimator", [ANNRegressor, ANNClassifier])
+def test_nothing_but_a_column_of_many_levels(Estimator):
+    """The linear model that the defaults start from has no columns then."""
+    y = Y if Estimator is ANNRegressor else Y > 0
+    model = Estimator(8, max_iter=20, random_state=0)
+    model.fit(FRAME[["firm"]], y)
+    assert model.linear_skip_
+    assert model.score(FRAME[["firm"]], y) > (0.3 if Estimator is ANNRegressor else 0.7)
+
+
 def test_levels_that_come_later_are_in_the_middle():
     full = FRAME["firm"].notna().to_numpy()
     for rows in (np.ones(N, dtype=bool), full):

@@ -318,6 +318,45 @@ def test_forms_of_weights(form):
     assert model.score(X, Y, given) == expected.score(X, Y, weight)
 
 
+@pytest.mark.parametrize("unit", [2.0**950, 2.0**-950], ids=["huge", "tiny"])
+@pytest.mark.parametrize("Estimator", [ANNRegressor, ANNClassifier])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_any_magnitude(dtype, Estimator, unit):
+    """Only ratios matter where the penalty goes with their sum, as by default.
+
+    They are what rows count, though, to the linear model that defaults start from.
+    """
+    weight = np.linspace(0.5, 2.0, N)
+    y = Y if Estimator is ANNRegressor else Y > 0
+    model = Estimator(4, linear_skip=False, max_iter=3, dtype=dtype, random_state=0)
+    expected = clone(model).fit(X, y, weight)
+    assert expected.early_stopping_  # with all that comes of it
+    model.fit(X, y, weight * unit)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+    assert model.status_ == expected.status_
+    model.set_params(linear_skip=True).fit(X, y, weight * unit)
+    assert model.stays_linear_ is not None
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_numbers_that_are_missing_after_a_sparse_fit(standardize):
+    """They are the means of the fit, as after a dense one."""
+    gaps = np.where(np.arange(N * D).reshape(N, D) % 7 == 0, np.nan, X)
+    model = ANNRegressor(**QUICK | {"standardize": standardize})
+    expected = clone(model).fit(X, Y).predict(gaps)
+    model.fit(sp.csr_array(X), Y)
+    np.testing.assert_allclose(model.predict(gaps), expected, rtol=ROUNDING)
+    assert np.isfinite(model.partial_fit(gaps, Y).predict(gaps)).all()
+
+
+def test_rows_may_be_sparse_where_those_of_the_scales_were_not():
+    """The defaults' scales are robust, which is no change of units."""
+    model = ANNRegressor(4, max_iter=3, random_state=0, warm_start=True)
+    expected = clone(model).fit(X, Y, X_val=X[:20], y_val=Y[:20]).fit(X, Y)
+    model.fit(X, Y, X_val=sp.csr_array(X[:20]), y_val=Y[:20]).fit(sp.csr_array(X), Y)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+
+
 @pytest.mark.parametrize("of_X", [np.asarray, sp.csr_array])
 @pytest.mark.parametrize("of_val", [np.asarray, sp.csr_array, sp.csc_array])
 @pytest.mark.parametrize("standardize", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +152,30 @@ class _Own(threading.local):
 
 
 _own = _Own()
+_forked = False
+
+
+def _begin_anew() -> None:
+    """Forget, in a child that was forked, what threads of its parent were doing.
+
+    None of them is here: neither one that held the lock, nor those of PyTorch.
+    """
+    global _lock, _depth, _forked
+    _lock, _depth, _own.depth, _forked = threading.Lock(), 0, 0, True
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def settle_after_fork() -> None:
+    """Let PyTorch work with one thread in a child that was forked.
+
+    With more it waits forever for those that its parent had: OpenMP starts no others.
+    Here rather than at the fork, which may be none of ours.
+    """
+    if _forked and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 @contextmanager
@@ -165,6 +190,7 @@ def threads(n: int) -> Iterator[None]:
     """
     global _depth, _saved
     with _lock:
+        settle_after_fork()
         mine = torch.get_num_threads()
         if _depth == 0:
             _saved = mine

@@ -102,6 +102,8 @@ def _next_penalty(
     if alpha is None:
         return 1.0
     curvatures = _curvatures(bare) * total
+    if not len(curvatures):  # no columns, such as where all are looked up
+        return alpha
     largest = float(curvatures.max())
     norm = float(block[:-1].square().sum())
     if not largest > 0.0 or not norm > 0.0:

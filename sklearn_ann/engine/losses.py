@@ -20,6 +20,7 @@ NumPy and float64, and use rows only through weighted sums and weighted order
 statistics: a weight of two is a row written twice. Row losses are sums over outputs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -333,6 +334,11 @@ def _positive(mu: Array) -> Array:
     return np.clip(mu, limits.tiny, limits.max)
 
 
+def _finite_exp(raw: Tensor) -> Tensor:
+    """exp(raw); beyond the largest number, one that is nearly that large."""
+    return raw.clamp(max=math.log(torch.finfo(raw.dtype).max) - 1e-3).exp()
+
+
 def _poisson() -> Loss:
     """Half the deviance, ``y log(y / mu) - y + mu`` with mu = exp(raw).
 
@@ -353,7 +359,7 @@ def _poisson() -> Loss:
         gradient=lambda raw, y, out: torch.exp(raw, out=out).sub_(y),
         values=values,
         curvature=lambda raw, y: torch.diag_embed(raw.exp()),
-        inverse_link=torch.exp,
+        inverse_link=_finite_exp,
         constant=mean,
         link=_log_of_mean,
         columns=columns,
@@ -386,7 +392,7 @@ def _gamma() -> Loss:
         gradient=gradient,
         values=values,
         curvature=lambda raw, y: torch.diag_embed(y * raw.neg().exp()),
-        inverse_link=torch.exp,
+        inverse_link=_finite_exp,
         constant=mean,
         link=_log_of_mean,
         columns=columns,

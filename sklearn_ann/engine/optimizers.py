@@ -393,7 +393,8 @@ class Penalty:
     """L2 and L1 penalties on the weights, network by network; biases are free.
 
     Adds ``decay w + l1 sign(w)`` to the gradient, or, decoupled (Loshchilov and Hutter
-    2019), takes ``rate decay w`` from the weights before the step.
+    2019), takes ``rate decay w`` from the weights before the step, or all of them where
+    that is more: a penalty draws to zero, not beyond.
 
     Parameters
     ----------
@@ -443,7 +444,7 @@ class Penalty:
             return []
         if self._left is None:  # one for all rates: a captured step reads it
             self._left = torch.empty_like(self._decay)
-        torch.mul(self._decay, rate, out=self._left).neg_().add_(1.0)
+        torch.mul(self._decay, rate, out=self._left).neg_().add_(1.0).clamp_(min=0.0)
         return [functools.partial(self.stack.flat.mul_, self._left)]
 
     def value(self) -> Tensor:

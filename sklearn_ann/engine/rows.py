@@ -9,6 +9,7 @@ fewer rows in a piece than its neighbours, its places are padded and count for n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -176,6 +177,9 @@ class RowSet:
         What sparse columns are centred by, network by network.
     expansion : Expansion or None
         What becomes of the codes in a dense x, which is compact then.
+    units : ndarray of shape (K,) or None
+        Powers of two: the weights that were given are these times ``weight``, where
+        the largest is about one, so that float32 holds them.
     """
 
     x: Tensor | SparseRows
@@ -184,6 +188,7 @@ class RowSet:
     weight: list[Tensor] | None
     shift: Tensor | None = None
     expansion: Expansion | None = None
+    units: np.ndarray | None = None
 
     @cached_property
     def width(self) -> int:
@@ -198,10 +203,15 @@ class RowSet:
 
     @cached_property
     def totals(self) -> np.ndarray:
-        """Weight sums, (K,)."""
+        """Sums of ``weight``, (K,)."""
         if self.weight is None:
             return self.n.astype(float)
         return np.array([float(w.sum(dtype=torch.float64)) for w in self.weight])
+
+    def over_given_totals(self, values: np.ndarray) -> np.ndarray:
+        """Divide by the sums of the weights as given, (K,)."""
+        shares = values / self.totals
+        return shares if self.units is None else shares / self.units
 
     @cached_property
     def contiguous(self) -> bool:
@@ -230,6 +240,7 @@ class RowSet:
             None if self.weight is None else [self.weight[k] for k in keep],
             None if self.shift is None else self.shift[keep],
             self.expansion,
+            None if self.units is None else self.units[keep],
         )
 
 
@@ -285,16 +296,21 @@ def row_set(
 ) -> RowSet:
     """Put each network's x, y, row numbers and weights into one table on the device."""
     x, y, starts = _table([(p[0], p[1]) for p in parts], device, dtype)
-    weights = [p[3] for p in parts]
-    weight = None
-    if any(w is not None for w in weights):
+    weight = units = None
+    if any(p[3] is not None for p in parts):
+        own = [torch.ones(len(p[2])) if p[3] is None else p[3] for p in parts]
+        units = np.array([power_of_two(float(w.max())) for w in own])
         weight = [
-            (torch.ones(len(p[2])) if p[3] is None else p[3]).to(device, dtype)
-            for p in parts
+            (w / unit).to(device, dtype) for w, unit in zip(own, units, strict=True)
         ]
     index = [p[2] + start for p, start in zip(parts, starts, strict=True)]
     shift = _shifts([p[0] for p in parts], device, dtype)
-    return RowSet(x, y, index, weight, shift, expansion)
+    return RowSet(x, y, index, weight, shift, expansion, units)
+
+
+def power_of_two(value: float) -> float:
+    """Return the least power of two above a positive number: exact to divide by."""
+    return math.ldexp(1.0, min(math.frexp(value)[1], 1023))
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Solver:
         self.settings = [f.settings for f in fits]
         self.norms = np.zeros((stack.K, 1))
         self.before = stack.flat
-        alpha = self._array("alpha") / rows.totals
+        alpha = rows.over_given_totals(self._array("alpha"))
         l1_ratio = self._array("l1_ratio")
         self.penalty = Penalty(
             stack, alpha * (1.0 - l1_ratio), alpha * l1_ratio, options.name == "adamw"
@@ -286,7 +286,10 @@ class Descent(Solver):
         if self._noted is None:
             self.norms = self.stack.layer_norms()
             if self._limits is not None:
-                self.norms = self.norms / self._factor.cpu().numpy()[:, None]
+                factor = self._factor.cpu().numpy()[:, None]
+                # Clipped to nothing: the norm is too large for a number.
+                full = np.full_like(self.norms, np.inf)
+                self.norms = np.divide(self.norms, factor, where=factor > 0, out=full)
             return total.tolist(), sums.tolist()
         losses, ends, norms = fetched(total, sums, self._noted)
         self.norms = np.reshape(norms, self._noted.shape)
@@ -541,6 +544,7 @@ class QuasiNewton(Solver):
     def _regression(self, i: int) -> Regression:
         """Return the i-th network, which has no hidden layer, on its own rows."""
         rows, total = self.rows, float(self.rows.totals[i])
+        decays = rows.over_given_totals(self._array("alpha"))
         weight = (
             torch.ones(len(rows.index[i])) if rows.weight is None else rows.weight[i]
         )
@@ -551,7 +555,7 @@ class QuasiNewton(Solver):
             rows.index[i],
             weight.cpu().double() / total,
             self.loss,
-            self.settings[i].alpha / total,
+            float(decays[i]),
             rows.expansion,
         )
 
