@@ -15,7 +15,6 @@ from sklearn.model_selection import (
     StratifiedGroupKFold,
     StratifiedKFold,
 )
-from sklearn.pipeline import Pipeline
 
 from .arrays import as_numpy
 from .copies import Kept, Template, fitted_copies
@@ -25,7 +24,7 @@ from .folded import folded
 from .functions import function_of, output_labels
 from .quantities import Quantity
 from .questions import Invalid, Question
-from .reading import Reading, read
+from .reading import DesignStep, Reading, read
 
 FOLDS = 4
 LEAST_FOLDS, LEAST_ROWS = 3, 20
@@ -167,12 +166,14 @@ def _by_row(
 
 
 def _same_transformers(reading: Reading, copies: Sequence[Reading]) -> bool:
-    """Whether copies are networks behind the transformers that the estimator has."""
+    """Whether copies are networks behind the transformers that the estimator has.
+
+    Apart from designs, which are within networks and learned from the rows of a fit.
+    """
     if any(copy.kind == "other" for copy in (reading, *copies)):
         return False
-    parts = [part for copy in copies for part in copy.transformers]
-    if not all(isinstance(part, Pipeline) for part in parts):
-        return False  # a design within a network is learned from the rows of its fit
+    before = [part for copy in copies for part in copy.transformers]
+    parts = [part for part in before if not isinstance(part, DesignStep)]
     steps = [step for part in parts for _, step in part.steps]
     return all(isinstance(step, Kept | str | None) for step in steps)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .columns import Table, as_numbers
 from .folded import FoldedAny, FoldedNetwork
-from .functions import AnyFunction, NetworkFunction, output_labels
+from .functions import AnyFunction, Moves, NetworkFunction, output_labels
 from .moves import ends
 from .quantities import Quantity
 from .reading import Reading
@@ -204,7 +204,7 @@ class Spot:
         for start in range(0, len(levels), several):
             some = levels[start : start + several]
             stacked = self.rows.with_levels(j, some)
-            found = self.function.at(self.reading, stacked)(self.theta)
+            found = self._predicted(stacked)
             self._kept |= {
                 (j, level): found[i * b : (i + 1) * b] for i, level in enumerate(some)
             }
@@ -232,7 +232,7 @@ class Spot:
         rows, j = self.rows, quantity.column
         if j is not None:
             rows = rows.with_column(j, value)
-        found = self.function.at(self.reading, rows)(self.theta)
+        found = self._predicted(rows)
         if keep:
             self._kept[key] = found
         return found
@@ -302,10 +302,19 @@ class Spot:
     def _values(self, *tables: Table) -> Sequence[Tensor]:
         """Predictions for tables of b rows each."""
         if self.dear:
-            return self.function.at(self.reading, _stacked(tables))(self.theta).split(
-                len(self.rows)
-            )
-        return [self.function.at(self.reading, table)(self.theta) for table in tables]
+            return self._predicted(_stacked(tables)).split(len(self.rows))
+        return [self._predicted(table) for table in tables]
+
+    def _predicted(self, moved: Table) -> Tensor:
+        """Predictions for the rows, moved; perhaps several moves of all of them."""
+        if not self.theta.requires_grad:
+            return self._near(moved)
+        assert isinstance(self.function, NetworkFunction | AnyFunction)
+        return self.function.at(self.reading, moved)(self.theta)
+
+    @cached_property
+    def _near(self) -> Moves:
+        return self.function.near(self.reading, self.rows)
 
     def _transformed(self, low: Table, high: Table) -> tuple[Any, Any]:
         """Transform two tables of b rows."""

@@ -5,7 +5,7 @@ Letters: b rows, d inputs of the network, m outputs, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from .encoding import Scaling
 from .engine.architecture import Architecture
 from .engine.losses import Loss
 from .model import Ensemble, Model
+from .nearby import Nearby, moved_columns
 from .reading import Reading
 
 # A second difference errs least at this step.
@@ -28,6 +29,9 @@ SECOND_STEP = float(np.finfo(np.float64).eps) ** (1 / 4)
 
 # A quantity for some rows, (b, m), as a function of the parameters (P,).
 Values = Callable[[Tensor], Tensor]
+# Predictions (L b, m) for L moves of b rows, one below the other: raw, or transformed.
+Moves = Callable[[Table], Tensor]
+TransformedMoves = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,13 +110,39 @@ class NetworkFunction:
         bent = self.bend(z)
         return lambda theta: self(theta, z, bent)
 
+    def near(self, reading: Reading, rows: Table) -> Moves:
+        """Predictions for raw rows that are moved, by the fitted parameters."""
+        found = self.around(self.scaled(reading.transform(rows.native)))
+        return lambda moved: found(self.scaled(reading.transform(moved.native)))
+
+    def around(self, z: Tensor) -> TransformedMoves:
+        """Predictions for moves of transformed rows (b, d), by the fitted parameters.
+
+        What the moved columns do not change is computed once.
+        """
+        members = [Nearby(*member, z) for member in self.members]
+
+        def found(moved: Tensor) -> Tensor:
+            columns = moved_columns(z, moved)
+            out = self._averaged([each.raw(moved, columns) for each in members])
+            if self.target_transformer is None or self.target == "link":
+                return out
+            return bend(self.target_transformer, out).value
+
+        return found
+
     def _own(self, z: Tensor, theta: Tensor) -> Tensor:
         """Predictions on the scale that the estimator was fitted on."""
         thetas = [theta, *(each for _, each in self.members[1:])]
-        raws = [
-            raw_outputs(architecture, own, z)
-            for (architecture, _), own in zip(self.members, thetas, strict=True)
-        ]
+        return self._averaged(
+            [
+                raw_outputs(architecture, own, z)
+                for (architecture, _), own in zip(self.members, thetas, strict=True)
+            ]
+        )
+
+    def _averaged(self, raws: Sequence[Tensor]) -> Tensor:
+        """Turn the members' raw outputs into predictions."""
         if self.target == "link" and len(raws) == 1:
             return self._on_link(raws[0])
         means = [self.loss.inverse_link(raw) for raw in raws]
@@ -232,6 +262,10 @@ class AnyFunction:
         if self.target == "link" and is_classifier(reading.core):
             found = torch.logit(found) if found.shape[1] == 1 else _centred_logs(found)
         return lambda theta: found
+
+    def near(self, reading: Reading, rows: Table) -> Moves:
+        """Predictions for raw rows that are moved."""
+        return lambda moved: self.at(reading, moved)(self.theta)
 
 
 def _centred_logs(probability: Tensor) -> Tensor:

@@ -237,6 +237,45 @@ class DesignStep:
         return self.design.names(names, [] if coding is None else coding.levels)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedStep(DesignStep):
+    """The same for rows that another fit of the estimator has checked and coded.
+
+    Attributes
+    ----------
+    codes : dict of int to ndarray of shape (levels of the other + 1,)
+        Own codes by the other's, of each column of categories; last stands a gap's.
+    """
+
+    codes: dict[int, np.ndarray]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Take coded rows to what the network sees, (n, columns)."""
+        if self.codes:
+            X = np.array(X)
+        for j, own in self.codes.items():
+            X[:, j] = own[np.nan_to_num(X[:, j], nan=len(own) - 1).astype(np.intp)]
+        return self.design.matrix(X)
+
+
+def behind_codes(reading: Reading, other: Any) -> Reading:
+    """Read a network for rows as another fit of the estimator codes them.
+
+    Its last transformer is a `DesignStep`; the other has categories where it has them.
+    """
+    step: DesignStep = reading.transformers[-1]
+    own, codes = step.core._coding, {}
+    if own is not None and step.core is not other:
+        pairs = zip(own.levels, other._coding.levels, strict=True)
+        for j, (levels, others) in zip(
+            np.flatnonzero(own.is_categorical).tolist(), pairs, strict=True
+        ):
+            place = {level: code for code, level in enumerate(levels)}
+            found = [place.get(level, np.nan) for level in others]
+            codes[j] = np.array([*found, np.nan])
+    return replace(reading, transformers=(CodedStep(step.core, step.design, codes),))
+
+
 def _ours(reading: Reading) -> Reading:
     core = reading.core
     model = core._model

@@ -40,7 +40,7 @@ LADDER = (
     ("evaluation",),
     ("folded", "inputs", "moves"),
     ("combinations", "covariance", "fit_rows", "functions", "quantities", "rendering"),
-    ("columns", "hypotheses", "optimum"),
+    ("columns", "hypotheses", "nearby", "optimum"),
     ("objective",),
     ("derivatives", "quantile_regression", "reading"),
     ("checkpoints", "onnx_export", "persistence"),
