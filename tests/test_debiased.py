@@ -507,6 +507,38 @@ def test_copies_that_cannot_be_fitted():
     assert found.basis.method == "bootstrap"
 
 
+def test_a_class_that_one_group_has():
+    X, y = two_units(0, 90)
+    groups = np.arange(90) % 9
+    labels = np.where(groups == 0, 2, y > 0).astype(int)
+    fitted = LogisticRegression().fit(X, labels)
+    with pytest.raises(ValueError, match="a class is missing from all folds but one"):
+        debiased(fitted, X, labels, groups=groups)
+
+
+def test_a_copy_that_refuses_rows():
+    """One that chose its columns by the targets is fitted again, with its encoder."""
+    X, y = wage1()
+    X = X.assign(rare=np.where(np.arange(len(X)) == 7, "one", "many"))
+    columns = make_column_transformer((OneHotEncoder(), ["rare"]), remainder="drop")
+    fitted = make_pipeline(columns, SelectKBest(k="all"), LinearRegression())
+    with pytest.raises(ValueError, match="fitted to other rows refuses some of these"):
+        debiased(fitted.fit(X, y), X, y)
+
+
+def test_a_seed_with_which_nothing_is_fitted():
+    class Once(RandomForestRegressor):
+        def fit(self, X, y):
+            if self.random_state != 0:
+                raise RuntimeError("the seed is not 0")
+            return super().fit(X, y)
+
+    X, y = two_units(0, 60)
+    fitted = Once(5, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="another seed failed: the seed is not 0"):
+        debiased(fitted, X, y, n_seeds=2)
+
+
 def test_a_constant_column_is_absent():
     X, y = two_units(0, 100)
     X = np.column_stack([X, np.ones(100)])

@@ -764,6 +764,14 @@ def test_wrong_input_is_told(options, match):
         ask(**options)
 
 
+def test_groups_without_weight_are_told():
+    X, y = wage1()
+    fitted = LinearRegression().fit(X, y)
+    first = np.arange(len(X)) < 100
+    with pytest.raises(ValueError, match="group True whose rows all have weight zero"):
+        average_marginal_effects(fitted, X, y, sample_weight=1.0 - first, by=first)
+
+
 def test_wrong_columns_are_told():
     X, y = wage1()
     fitted = ANNRegressor(()).fit(X, y)

@@ -39,6 +39,7 @@ from sklearn_ann import (
     average_marginal_effects,
     average_predictions,
     coefficient_table,
+    sandwich,
 )
 from sklearn_ann.model import unfold
 from sklearn_ann.reading import read
@@ -733,6 +734,20 @@ def test_unconverged_fits_are_refused():
     refused("has not (converged|reached a minimum).*smaller tol", fitted, X, y)
 
 
+@pytest.mark.parametrize(
+    ("max_iter", "match"),
+    [
+        (1, "has not reached a minimum: its Hessian has a direction that leads down"),
+        (2, "has not converged: Newton's step would move an estimate by .* standard"),
+    ],
+)
+def test_it_is_told_how_a_fit_has_not_converged(max_iter, match):
+    X, y = two_units(0, 200)
+    options = {"solver": "lbfgs", "alpha": 0.01, "tol": 1e-12, "random_state": 0}
+    fitted = network(X, y, max_iter=max_iter, quiet=True, **options)
+    refused(match, fitted, X, y)
+
+
 def test_a_polished_fit_says_so():
     X, y = mroz()
     fitted = LogisticRegression(C=np.inf, max_iter=3000).fit(X, y)
@@ -788,6 +803,14 @@ def test_quantiles_of_networks_are_refused():
     )
     with pytest.raises(ValueError, match="several quantiles of one network"):
         average_marginal_effects(several, X, y, vcov="HC1")
+
+
+def test_long_quantile_regressions_are_refused(monkeypatch):
+    X, y = engel()
+    monkeypatch.setattr(sandwich, "MOST_ROWS_EXACT", 100)
+    fitted = ANNRegressor((), loss="quantile", tol=1e-9, max_iter=5000).fit(X, y)
+    with pytest.raises(ValueError, match="is for at most 100 rows, and with an inter"):
+        average_marginal_effects(fitted, X, y, vcov="HC1")
 
 
 def test_weighted_quantiles_are_refused():
