@@ -250,18 +250,23 @@ class Descent(Solver):
         return losses, finite
 
     def _go_further_back(self, earlier: Tensor, lost: Tensor) -> None:
-        """Go back an epoch more where the loss was not finite from the start.
+        """Go back an epoch more where the loss is finite there and not before this one.
 
         Parameters may be finite and still so large that no prediction is.
         """
         lost = lost.to(self.stack.flat.device)
         rows, earlier = self.stack.rows(self.before).clone(), self.stack.rows(earlier)
-        stack = self.stack.select(lost)
-        stack.set_rows(stack.flat, rows[lost])
-        feeder = full_batches(stack, self.rows.select(lost.tolist()))
-        finite = mean_losses(stack, feeder, self.loss).isfinite()
-        rows[lost[~finite]] = earlier[lost[~finite]]
+        predicts = self._has_finite_loss(rows, lost)
+        better = lost[~predicts & self._has_finite_loss(earlier, lost)]
+        rows[better] = earlier[better]
         self.stack.set_rows(self.before, rows)
+
+    def _has_finite_loss(self, rows: Tensor, some: Tensor) -> Tensor:
+        """Whether the losses of some networks are finite at rows (K, P), (len(some),)."""
+        stack = self.stack.select(some)
+        stack.set_rows(stack.flat, rows[some])
+        feeder = full_batches(stack, self.rows.select(some.tolist()))
+        return mean_losses(stack, feeder, self.loss).isfinite()
 
     def _pass(self, rates: np.ndarray) -> Tensor:
         """Take the steps; a GPU is only told to, and nothing in here waits for it.
