@@ -312,8 +312,13 @@ class Coordinator:
             return None
 
     def _take_waiting(self) -> list[Waiter]:
+        """Return who waits, in the order of the tasks: threads ask in any order.
+
+        A network's place in its stack decides how its numbers stand in memory, and so,
+        in the last digit, how sums of them round.
+        """
         batch, self._waiting, self._tables = self._waiting, [], Tables()
-        return batch
+        return sorted(batch, key=lambda waiter: waiter.task.place)
 
     def _note(self) -> None:
         """Note an event; wake the conductor where there is something for it to do."""

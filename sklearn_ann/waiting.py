@@ -29,8 +29,8 @@ class Call:
         The task that makes it.
     dispatches_until : float
         When it is taken to have dispatched what it dispatches at once.
-    n_tasks : int
-        Its tasks that are queued or started.
+    n_made, n_tasks : int
+        Its tasks so far, and those of them that are queued or started.
     blocks_parent : bool
         Whether the parent waits for them.
     cancelled : bool
@@ -38,6 +38,7 @@ class Call:
 
     parent: Task | None
     dispatches_until: float
+    n_made: int = 0
     n_tasks: int = 0
     blocks_parent: bool = False
     cancelled: bool = False
@@ -46,6 +47,11 @@ class Call:
     def depth(self) -> int:
         """Number of tasks around it."""
         return 0 if self.parent is None else 1 + self.parent.call.depth
+
+    def next_place(self) -> tuple[int, ...]:
+        """Return the place of one more task, below the one that makes the call."""
+        self.n_made += 1
+        return (*(() if self.parent is None else self.parent.place), self.n_made)
 
     def is_in(self, other: Call) -> bool:
         """Whether this is the other one, or made by a task of it, however far in."""
@@ -68,6 +74,8 @@ class Task:
 
     Attributes
     ----------
+    place : tuple of int
+        By which tasks stand in the order they were made in, whoever gets there first.
     result, error : object, BaseException or None
     cancelled, has_slot : bool
     n_waits : int
@@ -81,6 +89,7 @@ class Task:
         callback: Callable[[Task], None],
     ) -> None:
         self.call, self.function, self.callback = call, function, callback
+        self.place = call.next_place()
         self.result: Any = None
         self.error: BaseException | None = None
         self.cancelled = self.has_slot = False

@@ -46,6 +46,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits, coordinating
 from sklearn_ann import fitting as fitting_module
+from sklearn_ann.assembly import draw_seed
 from sklearn_ann.coordinating import Coordinator
 from sklearn_ann.memory import MemoryGauge, give_back, resident
 from sklearn_ann.waiting import Task
@@ -991,3 +992,32 @@ def test_ctrl_c_ends_a_program():
     out, _ = process.communicate(timeout=TIME_LIMIT)
     assert out == "1\n" and process.returncode == 0
     assert time.perf_counter() < start + 5
+
+
+# ---------------------------------------------------------------- the order in a stack
+
+
+def fit_late(seconds, seed, X, y):
+    time.sleep(seconds)
+    return ANNRegressor(
+        3, early_stopping=False, max_iter=2, random_state=seed, batch_size=20
+    ).fit(X, y)
+
+
+def test_networks_stand_in_the_order_of_their_tasks(monkeypatch):
+    """Whoever asks first: places decide how sums round, and refits are bit-equal."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    seen, train = [], coordinating.train_stack
+
+    def watched(requests, *args):
+        seen.append([request.fit.seed for request in requests])
+        return train(requests, *args)
+
+    monkeypatch.setattr(coordinating, "train_stack", watched)
+    seeds = range(4)
+    with batched_fits():
+        joblib.Parallel()(
+            joblib.delayed(fit_late)(0.1 * (3 - i), i, X, y) for i in seeds
+        )
+    assert seen == [[draw_seed(seed) for seed in seeds]]

@@ -262,7 +262,7 @@ class Descent(Solver):
         self.stack.set_rows(self.before, rows)
 
     def _has_finite_loss(self, rows: Tensor, some: Tensor) -> Tensor:
-        """Whether the losses of some networks are finite at rows (K, P), (len(some),)."""
+        """Whether losses of some networks are finite at rows (K, P): (len(some),)."""
         stack = self.stack.select(some)
         stack.set_rows(stack.flat, rows[some])
         feeder = full_batches(stack, self.rows.select(some.tolist()))
