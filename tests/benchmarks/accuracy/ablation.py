@@ -1,17 +1,28 @@
 """What each ingredient of the defaults is worth: without it, one at a time.
 
 ``python -m tests.benchmarks.accuracy --ablation`` fits them all. Most ingredients are
-parameters. Two are not, since nobody would want them off: the start at the linear
+parameters. Some are not, since nobody would want them off: the start at the linear
 model, and the rule that such a start is left for a gain of some standard errors only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from sklearn_ann import ANNClassifier, ANNRegressor, departures, linear_starts
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from sklearn_ann import (
+    ANNClassifier,
+    ANNRegressor,
+    departures,
+    linear_starts,
+    parameters,
+)
 
 from .gains import frame_of, gains_by_table, paired, summary
 from .models import Call, Model, ours
@@ -21,49 +32,81 @@ from .runs import Outcome
 OURS = "ours"
 
 
-class _FromZero:
-    """Whose linear skip starts at zero."""
-
-    def fit(self, X: Any, y: Any) -> Any:
-        """Fit without the linear start."""
-        with patch.object(linear_starts, "start_at_linear_models", lambda *given: None):
-            return super().fit(X, y)  # type: ignore[misc]
-
-
-class _OnAnyGain:
-    """Which leaves the linear model whenever that looks better on held-out rows."""
-
-    def fit(self, X: Any, y: Any) -> Any:
-        """Fit without the rule of departures, and without what comes with it."""
-        with patch.object(departures, "_can_be_judged", lambda trials: False):
-            return super().fit(X, y)  # type: ignore[misc]
+# Changes of what is no parameter, as patches of the package.
+CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "start at zero": lambda: patch.object(
+        linear_starts, "start_at_linear_models", lambda *given: None
+    ),
+    "leave on any gain": lambda: patch.object(
+        departures, "_can_be_judged", lambda trials: False
+    ),
+    "16 bins": lambda: _embedded(size=16),
+    "64 bins": lambda: _embedded(size=64),
+    "8 numbers a column": lambda: _embedded(width=8),
+}
 
 
-class RegressorFromZero(_FromZero, ANNRegressor):
-    """The regressor, its linear skip started at zero."""
+def _embedded(**sizes: int) -> AbstractContextManager[Any]:
+    made = partial(parameters.NUMERIC_EMBEDDINGS["piecewise_linear"], **sizes)
+    return patch.dict(parameters.NUMERIC_EMBEDDINGS, piecewise_linear=made)
 
 
-class ClassifierFromZero(_FromZero, ANNClassifier):
-    """The classifier, its linear skip started at zero."""
+class Changed(BaseEstimator):
+    """One of our estimators, fitted under a patch of the package.
+
+    Parameters
+    ----------
+    estimator : ANNRegressor or ANNClassifier
+    change : str
+        Key of `CHANGES`.
+    """
+
+    def __init__(self, estimator: ANNRegressor | ANNClassifier, change: str) -> None:
+        self.estimator = estimator
+        self.change = change
+
+    def fit(self, X: Any, y: Any) -> Changed:
+        """Fit the estimator itself."""
+        with CHANGES[self.change]():
+            self.estimator.fit(X, y)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict as the estimator does."""
+        return self.estimator.predict(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict as the estimator does."""
+        return self.estimator.predict_proba(X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether the estimator is fitted."""
+        return hasattr(self.estimator, "n_iter_")
 
 
-class RegressorOnAnyGain(_OnAnyGain, ANNRegressor):
-    """The regressor, leaving the linear model on any gain."""
+def changed_regressor(change: str, random_state: int | None = None) -> Changed:
+    """Make the regressor under a patch."""
+    return Changed(ANNRegressor(random_state=random_state), change)
 
 
-class ClassifierOnAnyGain(_OnAnyGain, ANNClassifier):
-    """The classifier, leaving the linear model on any gain."""
+def changed_classifier(change: str, random_state: int | None = None) -> Changed:
+    """Make the classifier under a patch."""
+    return Changed(ANNClassifier(random_state=random_state), change)
 
 
-def _own(name: str, ending: str) -> Model:
-    calls = (Call(f"{__name__}:{kind}{ending}") for kind in ("Regressor", "Classifier"))
+def changed(name: str, change: str) -> Model:
+    """Our estimators with their defaults, under a patch."""
+    calls = (
+        Call(f"{__name__}:changed_{kind}", {"change": change})
+        for kind in ("regressor", "classifier")
+    )
     return Model(name, "sklearn_ann", *calls, "raw")
 
 
 WITHOUT = (
     ours("no linear skip", {"linear_skip": False}),
-    _own("skip started at zero", "FromZero"),
-    _own("linear model left on any gain", "OnAnyGain"),
+    changed("skip started at zero", "start at zero"),
+    changed("linear model left on any gain", "leave on any gain"),
     ours("no embedding of numbers", {"numeric_embedding": None}),
     ours("standard, not robust scales", {"standardize": "standard"}),
     ours("one network", {"n_estimators": 1}),
@@ -77,6 +120,9 @@ WITHOUT = (
 
 INSTEAD = (
     ours("periodic embedding", {"numeric_embedding": "periodic"}),
+    changed("16 bins", "16 bins"),
+    changed("64 bins", "64 bins"),
+    changed("8 numbers a column", "8 numbers a column"),
     ours("16 networks", {"n_estimators": 16}),
     ours("layers of 128 units", {"hidden_layer_sizes": (128, 128)}),
     ours("dropout of .2", {"dropout": 0.2}),
