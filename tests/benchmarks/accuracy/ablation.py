@@ -137,11 +137,16 @@ def sections(outcomes: Sequence[Outcome]) -> list[Section]:
     """Tables of what ingredients are worth, and of what was tried in their place."""
     frame = frame_of(outcomes)
     known = set(frame["model"])
+    seeds = ", ".join(map(str, sorted(frame["seed"].unique())))
     texts = (
         "The defaults without one of their ingredients at a time; the last line is "
         "without all of them, by early_stopping=False. Worth: mean gain of the "
-        "defaults less that without, with Wilcoxon's test over the sets.",
-        "Other values of the defaults' parameters, measured the same way.",
+        f"defaults less that without, with Wilcoxon's test over the sets. Seeds: "
+        f"{seeds}. What is worth little here may be worth its place on data that are "
+        "linear, where the rule of departures and the start are what the defaults "
+        "stand on (`tests/benchmarks/bench_linear_truth.py`).",
+        f"Other values in place of the defaults', measured the same way. Seeds: "
+        f"{seeds}.",
     )
     found = []
     for title, models, text in zip(
