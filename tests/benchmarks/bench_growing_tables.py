@@ -1,8 +1,8 @@
 """Seconds of the default fit as rows grow, and against CatBoost's at 3000 rows.
 
-Friedman's first function of ten columns with noise. A fit may stop early, so there are
-two columns of ratios: seconds a row as fits go, each over the first line's, and the
-same for a single epoch of a single network, which is what must stay linear.
+Friedman's first function of ten columns with noise. Seconds are the processor's, and
+those a row are given over the first line's: at most one where time grows no faster than
+rows. Fits stop early, so the epochs they took stand beside them.
 
     python -m tests.benchmarks.bench_growing_tables [--most 1000000] [--repeats 3]
 """
@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_ann import ANNRegressor
 
-from .timing import interleaved, median_ratio, one_core
+from .timing import interleaved, machine, median_ratio, one_core
 
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 COMPARED_ROWS = 3_000
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of the comparison")
     options = parser.parse_args()
     one_core()
+    print(machine())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for line in lines(options.most):
