@@ -7,8 +7,8 @@ model, and the rule that such a start is left for a gain of some standard errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -34,16 +34,26 @@ OURS = "ours"
 
 # Changes of what is no parameter, as patches of the package.
 CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "start at zero": lambda: patch.object(
-        linear_starts, "start_at_linear_models", lambda *given: None
-    ),
-    "leave on any gain": lambda: patch.object(
-        departures, "_can_be_judged", lambda trials: False
-    ),
+    "start at zero": lambda: _from_zero(),
+    "leave on any gain": lambda: _on_any_gain(),
     "16 bins": lambda: _embedded(size=16),
     "64 bins": lambda: _embedded(size=64),
     "8 numbers a column": lambda: _embedded(width=8),
 }
+
+
+def _on_any_gain() -> AbstractContextManager[Any]:
+    return patch.object(departures, "_can_be_judged", lambda trials: False)
+
+
+@contextmanager
+def _from_zero() -> Iterator[None]:
+    """Without the rule, too, which takes the start for the linear model."""
+    switched = patch.object(
+        linear_starts, "start_at_linear_models", lambda *given: None
+    )
+    with switched, _on_any_gain():
+        yield
 
 
 def _embedded(**sizes: int) -> AbstractContextManager[Any]:
@@ -105,7 +115,7 @@ def changed(name: str, change: str) -> Model:
 
 WITHOUT = (
     ours("no linear skip", {"linear_skip": False}),
-    changed("skip started at zero", "start at zero"),
+    changed("skip started at zero, left on any gain", "start at zero"),
     changed("linear model left on any gain", "leave on any gain"),
     ours("no embedding of numbers", {"numeric_embedding": None}),
     ours("standard, not robust scales", {"standardize": "standard"}),
