@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.accuracy import __main__ as command
-from benchmarks.accuracy import models, runs
+from benchmarks.accuracy import ablation, models, runs
 from benchmarks.accuracy.columns import COLUMNS, NamedLevels, numbers
 from benchmarks.accuracy.gains import frame_of, gains_by_table, paired, summary
 from benchmarks.accuracy.models import PEERS, Call, Model, ours, variant
@@ -20,6 +20,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import log_loss, r2_score
+
+from sklearn_ann import ANNRegressor
 
 NAMES = tuple(table.name for table in TABLES)
 LINEAR = PEERS[0]
@@ -664,6 +666,62 @@ def test_the_command(benchmark, folder, capsys):
     assert "seed 0  linear" not in text  # nothing was fitted
     assert "binary" not in text
     assert "Seeds: 0." in text
+
+
+def test_the_ablation(benchmark, capsys, monkeypatch):
+    few = {"max_iter": 2, "hidden_layer_sizes": 3, "n_estimators": 1}
+    monkeypatch.setattr(ablation, "WITHOUT", (ours("no skip", {"linear_skip": False}),))
+    monkeypatch.setattr(ablation, "INSTEAD", (ours("few", few),))
+    benchmark("--ablation", "--seeds", "0")
+    text = capsys.readouterr().out
+    assert "8/8  classes  seed 0  few" in text
+    tables = text[text.index("What each ingredient is worth") :]
+    own = [line for line in tables.splitlines() if line.startswith("the defaults ")]
+    assert [line.split()[-4:-1] for line in own] == [["-", "-", "-"]] * 2
+    assert "no skip" in tables and "of 2 sets" in tables
+
+
+def test_models_of_the_ablation_can_be_made(folder):
+    X = load(TINY, folder).X
+    names = [each.name for each in (*ablation.WITHOUT, *ablation.INSTEAD)]
+    assert len(set(names)) == len(names) and "ours" not in names
+    for each in (*ablation.WITHOUT, *ablation.INSTEAD):
+        for task in ("regression", "binary"):
+            made = models.make(each, X, task, 7)[-1]
+            getattr(made, "estimator", made)._validate_params()
+            assert getattr(made, "estimator", made).random_state == 7
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Training reached max_iter:sklearn.exceptions.ConvergenceWarning"
+)
+def test_changes_of_the_ablation_take_effect_and_end():
+    X = np.linspace(-1, 1, 300)[:, None]
+    y = 3.0 * X[:, 0] + np.random.default_rng(0).normal(scale=0.01, size=300)
+
+    def fitted(change=None):
+        options = {"max_iter": 1, "learning_rate_init": 1e-12, "random_state": 0}
+        network = ANNRegressor(n_estimators=2, **options)
+        if change is not None:
+            ablation.Changed(network, change).fit(X, y)
+        else:
+            network.fit(X, y)
+        return network
+
+    def first_score(network):
+        return min(each.validation_scores_[0] for each in network.estimators_)
+
+    def embedding(network):
+        return network.estimators_[0]._model.architecture.embeddings[0]
+
+    networks = {change: fitted(change) for change in ablation.CHANGES}
+    own = fitted()
+    assert own.stays_linear_ and first_score(own) > -0.01
+    assert first_score(networks["start at zero"]) < -0.1
+    assert not networks["leave on any gain"].stays_linear_
+    sizes = {name: embedding(each).size for name, each in networks.items()}
+    assert (sizes["16 bins"], sizes["64 bins"], embedding(own).size) == (16, 64, 32)
+    assert embedding(networks["8 numbers a column"]).width == 8
 
 
 def test_ours_get_the_table_unless_encoded(folder):

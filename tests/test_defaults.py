@@ -408,3 +408,54 @@ def test_every_loss(options, n):
     assert len(predicted) == n and np.isfinite(predicted).all()
     assert model.score(X, y) > 0.2
     assert (predicted > 0).all() or not positive
+
+
+COUNTS = {"loss": "poisson"}
+# Estimator, parameters, and the target made of a number.
+ROADS = {
+    "numbers": (ANNRegressor, {}, lambda y: y),
+    "two outputs": (ANNRegressor, {}, lambda y: np.column_stack([y, -2.0 * y])),
+    "quantile": (ANNRegressor, {"loss": "quantile", "quantile": 0.3}, lambda y: y),
+    "counts": (ANNRegressor, COUNTS, lambda y: np.floor(np.exp(y.clip(max=3.0)))),
+    "two classes": (ANNClassifier, {}, lambda y: y > 0.5),
+    "three classes": (ANNClassifier, {}, lambda y: np.digitize(y, [-1.0, 1.0])),
+    "class weights": (
+        ANNClassifier,
+        {"class_weight": "balanced"},
+        lambda y: np.digitize(y, [-1.0, 1.0]),
+    ),
+    "labels": (ANNClassifier, {}, lambda y: np.column_stack([y > 0.5, y > -1]) * 1),
+}
+
+
+@pytest.mark.parametrize("name", ROADS)
+def test_every_target_of_a_table_takes_the_road_of_the_defaults(name):
+    """Weights too: a third of the rows has targets of other rows, and weight zero."""
+    Estimator, options, target = ROADS[name]
+    X, y = table(300)
+    wrong = np.arange(300) % 3 == 0
+    y = target(np.where(wrong, y[::-1], y))
+    model = Estimator(random_state=0, **options).fit(X, y, np.where(wrong, 0.0, 2.0))
+    assert model.early_stopping_ and model.n_estimators_ == 8
+    assert model.estimators_[0]._model.design is not None
+    right = X[~wrong], y[~wrong]
+    assert model.score(*right) > model.score(X[wrong], y[wrong]) + 0.2
+    assert model.score(*right) > 0.6
+
+
+@each_estimator
+def test_infinite_numbers_and_missing_targets_are_refused(Estimator):
+    X, y = table()
+    for bad in (np.inf, -np.inf):
+        with pytest.raises(ValueError, match="infinity"):
+            Estimator().fit(X.assign(wage=bad), labels(Estimator, y))
+    with pytest.raises(ValueError, match="NaN"):
+        Estimator().fit(X, np.where(np.arange(len(y)) == 3, np.nan, y))
+
+
+def test_time_grows_no_faster_than_rows():
+    visits = [
+        choice(n)["n_estimators"] * choice(n)["max_iter"]
+        for n in (50, 1000, 10**4, 10**5, 10**6, 10**7)
+    ]
+    assert visits == sorted(visits, reverse=True)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..timing import one_core
+from . import ablation
 from .models import LINEAR, PEERS, Model, is_installed, ours, variant
 from .report import sections, to_markdown, to_text
 from .runs import Job, Outcome, Store, run
@@ -33,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         outcomes = results(options, tables, models)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from error
-    parts = sections(outcomes, models, tables)
+    if options.ablation:
+        parts = ablation.sections(outcomes)
+    else:
+        parts = sections(outcomes, models, tables)
     print(to_text(parts, models))
     if options.markdown:
         options.markdown.write_text(to_markdown(parts, models), encoding="utf-8")
@@ -56,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="SEED")
     variants = "a variant of ours, NAME=\"n_estimators=8, activation='gelu'\""
     add("--ours", action="append", default=[], metavar="VARIANT", help=variants)
+    add("--ablation", action="store_true", help="what each ingredient of ours is worth")
     add(
         "--encoded",
         action="store_true",
@@ -80,9 +85,10 @@ def chosen_models(options: argparse.Namespace) -> list[Model]:
     ValueError
         For a variant that cannot be read, or that has another model's name.
     """
-    asked = {LINEAR, *options.models}
+    asked = {LINEAR, *(["ours"] if options.ablation else options.models)}
     known = (*PEERS, ours(encoded=options.encoded))
     models = [model for model in known if model.name in asked]
+    models += [*ablation.WITHOUT, *ablation.INSTEAD] if options.ablation else []
     models += [variant(text, options.encoded) for text in options.ours]
     names = [model.name for model in models]
     for name in names:

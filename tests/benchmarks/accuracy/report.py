@@ -92,16 +92,16 @@ def _summary_section(frame: pd.DataFrame, seeds: str) -> Section:
     rows = [(*header, "fit, s", "predict, s", "sets")]
     n = frame["table"].nunique()
     for name, each in summary(frame).iterrows():
-        minimum = f"{_signed(each['minimum_gain'])} ({each['minimum_at']})"
+        minimum = f"{signed(each['minimum_gain'])} ({each['minimum_at']})"
         rows.append(
             (
                 str(name),
-                _signed(each["mean_gain"]),
+                signed(each["mean_gain"]),
                 minimum if each["sets"] else "-",
                 f"{each['mean_rank']:.2f}",
-                _plain(each["calibration_error"]),
-                _plain(each["fit_seconds"]),
-                _plain(each["predict_seconds"]),
+                plain(each["calibration_error"]),
+                plain(each["fit_seconds"]),
+                plain(each["predict_seconds"]),
                 f"{each['sets']} of {n}",
             )
         )
@@ -120,7 +120,7 @@ def _gain_section(frame: pd.DataFrame) -> Section:
         "By set, of the scores averaged over the seeds: (R2 - R2_linear) / "
         "(1 - R2_linear), or (loss_linear - loss) / loss_linear for the log loss."
     )
-    rows = _grid(frame, gains_by_table(frame), _signed)
+    rows = _grid(frame, gains_by_table(frame), signed)
     return Section("Gain over the linear model", text, rows)
 
 
@@ -129,7 +129,7 @@ def _score_section(frame: pd.DataFrame) -> Section:
         "R2 on the test rows (regression), or log loss (classes; lower is better), "
         "averaged over the seeds."
     )
-    return Section("Scores", text, _grid(frame, by_table(frame, "score"), _plain))
+    return Section("Scores", text, _grid(frame, by_table(frame, "score"), plain))
 
 
 def _class_section(frame: pd.DataFrame) -> Section:
@@ -141,7 +141,7 @@ def _class_section(frame: pd.DataFrame) -> Section:
     rows = [("set", *models_in(classes))]
     for name in auc.index:
         pairs = zip(accuracy.loc[name], auc.loc[name], strict=True)
-        rows.append((str(name), *(f"{_plain(a)} / {_plain(b)}" for a, b in pairs)))
+        rows.append((str(name), *(f"{plain(a)} / {plain(b)}" for a, b in pairs)))
     text = (
         "Accuracy / area under the ROC curve (several classes: the mean of each "
         "against the others), averaged over the seeds."
@@ -156,7 +156,7 @@ def _paired_section(frame: pd.DataFrame, ours: Sequence[str]) -> Section:
         for second in gains.columns.drop(first):
             test = paired(gains[first], gains[second])
             counts = f"{test.better} of {test.n} sets"
-            cells = _signed(test.difference), counts, _p_value(test.p_value)
+            cells = signed(test.difference), counts, p_value(test.p_value)
             rows.append((f"{first} against {second}", *cells))
     text = (
         "Wilcoxon's signed-rank test, two-sided, that the differences of the gains are "
@@ -226,16 +226,16 @@ def _grid(
     return rows
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:+.3f}"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.3f}"
 
 
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else _plain(value)
+def p_value(value: float) -> str:
+    return "<0.001" if value < 0.001 else plain(value)
 
 
 def _escaped(cell: str) -> str:
