@@ -13,7 +13,7 @@ from sklearn.datasets import load_diabetes
 from sklearn_ann import ANNRegressor, batched_fits
 
 # Share of the way from the linear model to the truth, at 1000 rows of which noise is a
-# tenth of the variance; means of ten draws are .88 and more.
+# tenth of the variance.
 LEAST_SHARE = 0.8
 
 

@@ -4,8 +4,8 @@
     python -m tests.benchmarks.accuracy --install
     python docs/scripts/accuracy_page.py
 
-Takes ten minutes for the models and some forty for the ablation; results that are known
-are not measured again. Arguments go to the benchmark.
+The ablation is twenty times the work of our own fits. Results that are known are not
+measured again. Arguments go to the benchmark.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python docs/scripts/truths_page.py [--short]
 
-Writes `docs/accuracy_on_drawn_data.md`. Takes some two hours on one core, most of them
-for linear data, whose draws are kept; what a benchmark has printed is kept too, in
+Writes `docs/accuracy_on_drawn_data.md`. Most of its time goes into linear data, whose
+draws are kept; what a benchmark has printed is kept too, in
 build/truths, and not measured again until it is deleted. --short leaves out the largest
 tables.
 """
