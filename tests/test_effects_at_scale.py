@@ -46,8 +46,10 @@ def rows():
     return X, np.tanh(2 * X[:, 0] - X[:, 1]) - X[:, 2] + rng.logistic(size=N)
 
 
+# A start that leads to the minimum: from some others the fit ends on a plateau beside
+# the linear model, and effects refuse its standard errors.
 NETWORK = ANNClassifier(
-    1, activation="tanh", linear_skip=True, solver="lbfgs", tol=1e-6, random_state=0
+    1, activation="tanh", linear_skip=True, solver="lbfgs", tol=1e-6, random_state=1
 )
 CASES = {
     # What is kept: the influence functions; with transformers what they put out; for
