@@ -188,8 +188,7 @@ class Pass:
     def _like_saved(self, saved: Tensor, columns: int) -> Tensor:
         """Return a buffer as wide as ``saved``: the two are then passed over as one.
 
-        A part of a wider tensor takes PyTorch's scalar loop, whose branches mispredict:
-        for 100 ReLU units and 200 rows twice the time.
+        A part of a wider tensor takes PyTorch's scalar loop, whose branches mispredict.
         """
         if saved.shape[-1] == columns:
             return self._buffer(columns)
@@ -284,7 +283,7 @@ class Pass:
     def _is_vector(self, outputs: Tensor) -> bool:
         """Whether each network of several has one output.
 
-        Products with a vector are then two to five times as fast turned round.
+        Products with a vector are then faster turned round.
         """
         return self.K > 1 and outputs.shape[-1] == 1
 
