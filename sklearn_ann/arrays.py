@@ -1,8 +1,9 @@
-"""PyTorch tensors at the door: taken in as NumPy arrays, and answered in kind."""
+"""Arrays at the door: tensors are taken in, and answered in kind; plain tables pass."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,32 @@ def as_numpy(array: Any) -> Any:
     if isinstance(array, torch.Tensor):
         return array.detach().cpu().numpy()
     return array
+
+
+def sums_to_a_number(X: np.ndarray) -> bool:
+    """Whether the sum of a table is finite; it then holds neither nan nor inf.
+
+    Cheaper than a look at each number. False for some finite tables: those whose sum
+    is larger than any number.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(X.sum())
+
+
+def is_plain_table(X: Any, n_features: int) -> bool:
+    """Whether X is what every check of scikit-learn would hand back as it is.
+
+    For one row these checks cost several times the prediction. What is refused here
+    goes through them, for their messages.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.shape[1] == n_features
+        and X.shape[0] > 0
+        and X.dtype in (np.float64, np.float32)
+        and sums_to_a_number(X)
+    )
 
 
 def answers_in_kind(method: Callable) -> Callable:

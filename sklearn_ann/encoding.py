@@ -6,7 +6,6 @@ of training, and little else.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ import torch
 from sklearn.utils import gen_batches
 from sklearn.utils.multiclass import type_of_target
 
+from .arrays import sums_to_a_number
 from .engine.losses import Loss, make_loss
 from .engine.rows import SparseRows, power_of_two
 
@@ -258,10 +258,7 @@ def has_gaps(X: np.ndarray | sp.csr_array) -> bool:
     """Whether a dense table, free of infinite numbers, misses any."""
     if sp.issparse(X):
         return False
-    # A sum is cheaper than a look at each number, but may leave its range.
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(X.sum())
-    if math.isfinite(total):
+    if sums_to_a_number(X):
         return False
     return any(np.isnan(X[chunk]).any() for chunk in row_chunks(*X.shape))
 

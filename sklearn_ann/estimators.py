@@ -39,7 +39,7 @@ from sklearn.utils.validation import (
 )
 
 from . import docstrings
-from .arrays import answers_in_kind, as_numpy
+from .arrays import answers_in_kind, as_numpy, is_plain_table
 from .assembly import (
     Memory,
     Rows,
@@ -262,6 +262,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         if "_model" not in vars(self):  # a look costs less than check_is_fitted
             check_is_fitted(self)
         X = as_numpy(X)
+        if self._is_checked(X):
+            return X
         check_dense(getattr(self, "numeric_embedding_", None), X)
         options = {
             "accept_sparse": "csr",
@@ -276,6 +278,11 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             X = check_array(self._coding.encode(X), input_name="X", **options)
         refuse_gaps(X)
         return sp.csr_array(X) if sp.issparse(X) else X
+
+    def _is_checked(self, X: Any) -> bool:
+        """Whether checks would change nothing, and say nothing, of these rows."""
+        speaks = self._coding is not None or hasattr(self, "feature_names_in_")
+        return not speaks and is_plain_table(X, self.n_features_in_)
 
     def _html_repr(self) -> str:
         """Show scikit-learn's diagram, and below it what is fitted.
