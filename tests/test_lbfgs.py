@@ -13,7 +13,7 @@ from scipy import optimize
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sklearn_ann.engine import lbfgs
+from sklearn_ann.engine import inverse_hessian
 from sklearn_ann.engine.lbfgs import LBFGS, Evaluate
 
 N_EVALUATIONS_RATIO = 1.5  # at most, relative to SciPy
@@ -328,7 +328,7 @@ def test_numpy_and_torch_do_the_same(name, K, inference, monkeypatch):
     problem = make(name, K)
     with torch.inference_mode(inference):
         small = solve(problem.evaluate, problem.start, 1e-7, max_iter=5)
-        monkeypatch.setattr(lbfgs, "MOST_IN_NUMPY", 0)
+        monkeypatch.setattr(inverse_hessian, "MOST_IN_NUMPY", 0)
         large = solve(problem.evaluate, problem.start, 1e-7, max_iter=5)
     assert small._memory.xp is np
     assert large._memory.xp is torch

@@ -15,8 +15,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn_ann import ANNClassifier, ANNRegressor, to_onnx
 from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import LOSSES
-from sklearn_ann.onnx_export import ACTIVATIONS as ONNX_ACTIVATIONS
-from sklearn_ann.onnx_export import _refuse_unknown, register_converters
+from sklearn_ann.onnx_export import register_converters
+from sklearn_ann.onnx_graph import ACTIVATIONS as ONNX_ACTIVATIONS
+from sklearn_ann.onnx_network import KNOWN, refuse_unknown
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
@@ -379,18 +380,16 @@ def test_a_network_with_more_in_it_is_refused():
     """No field of a network may be left out of its graph without a word."""
     from dataclasses import make_dataclass
 
-    from sklearn_ann import onnx_export
-
     model = fitted(ANNRegressor(**OWN), *table())._model.models[0]
-    _refuse_unknown(model, model.units, model.architecture, model.parameters)
+    refuse_unknown(model, model.units, model.architecture, model.parameters)
     Wider = make_dataclass("Wider", ["weights", ("embeddings", list, None)])
-    onnx_export._KNOWN[Wider] = {"weights"}
+    KNOWN[Wider] = {"weights"}
     try:
-        _refuse_unknown(Wider([1]))
+        refuse_unknown(Wider([1]))
         with pytest.raises(NotImplementedError, match="embeddings"):
-            _refuse_unknown(Wider([1], [2]))
+            refuse_unknown(Wider([1], [2]))
     finally:
-        del onnx_export._KNOWN[Wider]
+        del KNOWN[Wider]
 
 
 def test_without_skl2onnx(monkeypatch):
