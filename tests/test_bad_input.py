@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from states import described
 
 from sklearn_ann import ANNClassifier, ANNRegressor, estimators
-from sklearn_ann.engine import solvers
+from sklearn_ann.engine import quasi_newton, solvers
 
 pytestmark = pytest.mark.filterwarnings(
     # Few epochs are enough here, and too few to converge.
@@ -552,7 +552,7 @@ def through_callback(model, error, monkeypatch):
 
 def inside_an_epoch(model, error, monkeypatch):
     """The error comes out of the solver, after some epochs have been done."""
-    kind = solvers.QuasiNewton if model.solver == "lbfgs" else solvers.Descent
+    kind = quasi_newton.QuasiNewton if model.solver == "lbfgs" else solvers.Descent
     epoch, done = kind.epoch, []
 
     def broken(self, rates):

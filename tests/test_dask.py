@@ -355,7 +355,9 @@ def report(backend, path):
     X, y = data(800)
     size = {"hidden_layer_sizes": (700, 700), "batch_size": 400, "max_iter": 2}
     # With early stopping fits so short stay linear models, and have nothing to warn of.
-    ours = ANNRegressor(**size, early_stopping=False, random_state=0).set_callbacks(Log(Path(path)))
+    ours = ANNRegressor(**size, early_stopping=False, random_state=0).set_callbacks(
+        Log(Path(path))
+    )
     theirs = MLPRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0)
     shown = []
     with joblib.parallel_config(backend, n_jobs=2):

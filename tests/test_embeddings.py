@@ -31,9 +31,9 @@ from sklearn_ann.engine.feeder import Dropout, Feeder
 from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import make_loss
 from sklearn_ann.engine.network import NetworkStack
+from sklearn_ann.engine.objective import accumulate, full_batches, mean_losses
 from sklearn_ann.engine.optimizers import Penalty
 from sklearn_ann.engine.rows import row_set
-from sklearn_ann.engine.solvers import accumulate, full_batches, mean_losses
 
 # Columns 0, 2 and 3 are numbers; 1 and 4 are codes of so many levels.
 D, LEVELS = 5, {1: 4, 4: 3}

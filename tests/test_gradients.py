@@ -23,9 +23,9 @@ from sklearn_ann.engine.feeder import Dropout, Feeder
 from sklearn_ann.engine.layers import ACTIVATIONS, INITIALIZERS
 from sklearn_ann.engine.losses import Loss
 from sklearn_ann.engine.network import NetworkStack
+from sklearn_ann.engine.objective import accumulate, full_batches, mean_losses
 from sklearn_ann.engine.optimizers import Penalty, clip_gradient_norms
 from sklearn_ann.engine.rows import row_set
-from sklearn_ann.engine.solvers import accumulate, full_batches, mean_losses
 
 # Two ways of computing one number in float64; what is seen is below 1e-13.
 ROUNDING = 1e-10

@@ -14,9 +14,9 @@ from sklearn.neural_network import MLPRegressor
 from sklearn_ann.engine.feeder import Feeder
 from sklearn_ann.engine.fit import Status
 from sklearn_ann.engine.network import NetworkStack
+from sklearn_ann.engine.objective import accumulate
 from sklearn_ann.engine.optimizers import Penalty
 from sklearn_ann.engine.rows import row_set
-from sklearn_ann.engine.solvers import accumulate
 
 # The same arithmetic in another order, in float64, over some tens of steps.
 ROUNDING = 1e-10

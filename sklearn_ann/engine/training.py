@@ -22,9 +22,11 @@ from .feeder import Feeder
 from .fit import Fit, FitState, Keeper, Outcome, Standing, Status
 from .losses import Loss
 from .network import NetworkStack
+from .objective import full_batches, mean_losses
 from .optimizers import SolverOptions
+from .quasi_newton import QuasiNewton
 from .rows import Part, RowSet, row_set
-from .solvers import Descent, QuasiNewton, full_batches, mean_losses
+from .solvers import Descent
 
 
 def train(

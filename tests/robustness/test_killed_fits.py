@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from states import described
 
 from sklearn_ann import ANNRegressor, Checkpoint, load, save
-from sklearn_ann.engine import solvers
+from sklearn_ann.engine import quasi_newton, solvers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def test_an_objective_of_lbfgs_that_is_nan_from_iteration_50_on(monkeypatch):
     model = ANNRegressor(**QUICK | {"hidden_layer_sizes": 16}, solver="lbfgs")
     until = clone(model).set_params(max_iter=49).fit(X, Y)
     assert until.status_ == "reached max_iter"
-    objective, epoch, count = solvers.objective, solvers.QuasiNewton.epoch, []
+    objective, epoch, count = quasi_newton.objective, quasi_newton.QuasiNewton.epoch, []
 
     def counted(self, rates):
         count.append(1)
@@ -168,8 +168,8 @@ def test_an_objective_of_lbfgs_that_is_nan_from_iteration_50_on(monkeypatch):
             value, gradient = value * np.nan, gradient * np.nan
         return value, gradient
 
-    monkeypatch.setattr(solvers.QuasiNewton, "epoch", counted)
-    monkeypatch.setattr(solvers, "objective", broken)
+    monkeypatch.setattr(quasi_newton.QuasiNewton, "epoch", counted)
+    monkeypatch.setattr(quasi_newton, "objective", broken)
     model.fit(X, Y)
     assert model.n_iter_ == 50
     np.testing.assert_allclose(model.predict(X), until.predict(X), rtol=1e-12)

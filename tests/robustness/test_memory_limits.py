@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from states import described
 
 from sklearn_ann import ANNClassifier, ANNRegressor, batched_fits
-from sklearn_ann.engine import solvers
+from sklearn_ann.engine import quasi_newton, solvers
 from sklearn_ann.guarding import is_out_of_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -36,7 +36,7 @@ def no_memory(request, monkeypatch):
     """Training that finds no memory in its second epoch, once it is told to."""
 
     def refuse():
-        for kind in (solvers.Descent, solvers.QuasiNewton):
+        for kind in (solvers.Descent, quasi_newton.QuasiNewton):
             done = []
 
             def epoch(self, rates, epoch=kind.epoch, done=done):
