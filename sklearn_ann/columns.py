@@ -130,6 +130,12 @@ class Table:
         return Table(_pandas_with(stacked, j, values), self.names)
 
 
+def stacked(tables: Sequence[Table]) -> Table:
+    """Put data frames one below the other."""
+    native = pd.concat([table.native for table in tables], ignore_index=True)
+    return Table(native, tables[0].names)
+
+
 def is_polars(X: Any) -> bool:
     """Whether this is a polars DataFrame, without importing polars."""
     return type(X).__module__.split(".")[0] == "polars"

@@ -16,14 +16,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from .columns import Table, as_numbers
 from .folded import FoldedAny, FoldedNetwork
 from .functions import AnyFunction, Moves, NetworkFunction, output_labels
+from .moved_rows import MovedRows, dear
 from .moves import ends
 from .quantities import Quantity
 from .reading import Reading
@@ -177,18 +176,12 @@ class Spot:
         some._kept = {key: found[place] for key, found in self._kept.items()}
         return some
 
-    @property
-    def dear(self) -> bool:
-        """Whether a call costs much, however few the rows: it does with data frames."""
-        frame = isinstance(self.rows.native, pd.DataFrame)
-        return frame and bool(self.reading.transformers)
-
     def prepare(self, quantities: Sequence[Quantity]) -> None:
         """Look at all levels of a column at once, where calls are dear.
 
         Only where no derivatives are wanted, which would hold all of it in memory.
         """
-        if not self.dear or self.theta.requires_grad:
+        if not dear(self.reading, self.rows) or self.theta.requires_grad:
             return
         levels: dict[int, dict[Any, None]] = {}
         for quantity in quantities:
@@ -200,13 +193,12 @@ class Spot:
 
     def _look(self, j: int, levels: list[Any]) -> None:
         """Keep the predictions at each of some levels."""
-        b, several = len(self.rows), max(STACKED_ROWS // max(len(self.rows), 1), 1)
+        several = max(STACKED_ROWS // max(len(self.rows), 1), 1)
         for start in range(0, len(levels), several):
             some = levels[start : start + several]
-            stacked = self.rows.with_levels(j, some)
-            found = self._predicted(stacked)
+            found = self._values(j, some)
             self._kept |= {
-                (j, level): found[i * b : (i + 1) * b] for i, level in enumerate(some)
+                (j, level): one for level, one in zip(some, found, strict=True)
             }
 
     def quantity(self, quantity: Quantity) -> Tensor:
@@ -229,21 +221,16 @@ class Spot:
         key = (quantity.column, value)
         if key in self._kept:
             return self._kept[key]
-        rows, j = self.rows, quantity.column
-        if j is not None:
-            rows = rows.with_column(j, value)
-        found = self._predicted(rows)
+        (found,) = self._values(quantity.column, [value])
         if keep:
             self._kept[key] = found
         return found
 
     def _shift(self, quantity: Quantity) -> Tensor:
+        assert quantity.column is not None
         j = quantity.column
-        assert j is not None
         low, high, unit = ends(quantity, as_numbers(self.rows.column(j)))
-        below, above = self._values(
-            *(self.rows.with_column(j, to) for to in (low, high))
-        )
+        below, above = self._values(j, [low, high])
         return (above - below) * torch.from_numpy(unit)[:, None]
 
     def _slope(self, quantity: Quantity) -> Tensor:
@@ -258,19 +245,20 @@ class Spot:
         """Predictions and their derivatives in the raw column, (b, m) both."""
         if self.function.by_difference:
             low, high, width = _stepped(quantity, self.rows)
-            here, below, above = self._values(self.rows, low, high)
+            (here,) = self._values(None, [None])
+            below, above = self._values(quantity.column, [low, high])
             return here, (above - below) / width
         value, slopes = self._slopes
         if not self.reading.transformers:
-            return value, slopes[:, :, quantity.column] / self._unit(quantity)
-        direction = self._direction(quantity)
-        return value, torch.einsum("bmd,bd->bm", slopes, direction)
+            return value, slopes[:, :, quantity.column]
+        columns, direction = self._direction(quantity)
+        return value, torch.einsum("bmc,bc->bm", slopes[:, :, columns], direction)
 
     @cached_property
     def _slopes(self) -> tuple[Tensor, Tensor]:
         """Predictions (b, m), and their derivatives in the inputs, (b, m, d)."""
         assert isinstance(self.function, Smooth)
-        z = self.function.scaled(self.reading.transform(self.rows.native))
+        z = self._moved.z.detach()
         bent = self.function.bend(z)
         again = self.theta.requires_grad
         with torch.enable_grad():
@@ -286,71 +274,49 @@ class Spot:
         slope = torch.stack(slopes, dim=1)
         return (value, slope) if again else (value.detach(), slope)
 
-    def _unit(self, quantity: Quantity) -> float:
-        assert isinstance(self.function, Smooth)
-        scaling = self.function.inputs
-        return 1.0 if scaling is None else float(scaling.scale[quantity.column])
-
-    def _direction(self, quantity: Quantity) -> Tensor:
-        """``dz/dx``: how the network's inputs move with a raw column, (b, d)."""
+    def _direction(self, quantity: Quantity) -> tuple[list[int], Tensor]:
+        """``dz/dx``: which inputs move with a raw column, and how far, (b, c)."""
         try:
-            return self._difference(*_stepped(quantity, self.rows))
+            return self._difference(quantity)
         except ValueError:
             # Some transformers refuse what lies outside the rows of the fit.
-            return self._difference(*_stepped(quantity, self.rows, inside=True))
+            return self._difference(quantity, inside=True)
 
-    def _values(self, *tables: Table) -> Sequence[Tensor]:
-        """Predictions for tables of b rows each."""
-        if self.dear:
-            return self._predicted(_stacked(tables)).split(len(self.rows))
-        return [self._predicted(table) for table in tables]
+    def _difference(
+        self, quantity: Quantity, inside: bool = False
+    ) -> tuple[list[int], Tensor]:
+        assert quantity.column is not None
+        low, high, width = _stepped(quantity, self.rows, inside)
+        columns, change = self._moved.change(quantity.column, low, high)
+        return columns, change / width
 
-    def _predicted(self, moved: Table) -> Tensor:
-        """Predictions for the rows, moved; perhaps several moves of all of them."""
+    @cached_property
+    def _moved(self) -> MovedRows:
+        return MovedRows(self.reading, self.rows)
+
+    def _values(self, j: int | None, values: Sequence[Any]) -> Sequence[Tensor]:
+        """Predictions (b, m) for each of some values of a column."""
         if not self.theta.requires_grad:
-            return self._near(moved)
+            return self._near(j, values).unbind(0)
         assert isinstance(self.function, NetworkFunction | AnyFunction)
-        return self.function.at(self.reading, moved)(self.theta)
+        tables = self._moved.tables(j, values)
+        found = [self.function.at(self.reading, each)(self.theta) for each in tables]
+        return torch.cat(found).split(len(self.rows))
 
     @cached_property
     def _near(self) -> Moves:
-        return self.function.near(self.reading, self.rows)
-
-    def _transformed(self, low: Table, high: Table) -> tuple[Any, Any]:
-        """Transform two tables of b rows."""
-        if not self.dear:
-            return self.reading.transform(low.native), self.reading.transform(
-                high.native
-            )
-        found = self.reading.transform(_stacked((low, high)).native)
-        return found[: len(low)], found[len(low) :]
-
-    def _difference(self, low: Table, high: Table, width: Tensor) -> Tensor:
-        assert isinstance(self.function, Smooth)
-        below, above = self._transformed(low, high)
-        change = above - below
-        dense = change.toarray() if sp.issparse(change) else change
-        if self.function.inputs is not None:
-            dense = dense / self.function.inputs.scale
-        return torch.from_numpy(dense) / width
-
-
-def _stacked(tables: Sequence[Table]) -> Table:
-    """Put data frames one below the other."""
-    native = pd.concat([table.native for table in tables], ignore_index=True)
-    return Table(native, tables[0].names)
+        return self.function.near(self._moved)
 
 
 def _stepped(
     quantity: Quantity, rows: Table, inside: bool = False
-) -> tuple[Table, Table, Tensor]:
-    """Take the rows a step down and a step up; and how far these are apart, (b, 1)."""
+) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Take rows a step down and a step up, (b,); how far these are apart, (b, 1)."""
     assert quantity.column is not None
     x = as_numbers(rows.column(quantity.column))
     low, high = x - quantity.step, x + quantity.step
     if inside:
         low = np.maximum(low, np.minimum(quantity.limits[0], x))
         high = np.minimum(high, np.maximum(quantity.limits[1], x))
-    lower, higher = (rows.with_column(quantity.column, to) for to in (low, high))
     # The step as it was taken, which rounding may have changed.
-    return lower, higher, torch.from_numpy(high - low)[:, None]
+    return low, high, torch.from_numpy(high - low)[:, None]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .columns import Table
 from .functions import AnyFunction, Bend, Function, Moves, NetworkFunction
+from .moved_rows import MovedRows
 from .reading import DesignStep, Reading, behind_codes
 
 
@@ -38,7 +39,6 @@ class FoldedNetwork:
     copies: Sequence[NetworkFunction]
     folds: np.ndarray
     by_difference: ClassVar[bool] = False
-    inputs: ClassVar[None] = None
 
     @property
     def theta(self) -> Tensor:
@@ -49,16 +49,11 @@ class FoldedNetwork:
         """Take some of the rows."""
         return replace(self, folds=self.folds[rows])
 
-    def scaled(self, Z: object) -> Tensor:
-        """Take transformed rows to float64, (b, d)."""
-        return self.own.scaled(Z)
-
     def bend(self, z: Tensor) -> list[Bend | None]:
         """Expand the target's inverse transformation for each of them."""
-        places = [torch.from_numpy(place) for place in self._places(len(z))]
         own = [
             each.bend(z[place]) if len(place) else None
-            for each, place in zip(self.copies, places, strict=True)
+            for each, place in zip(self.copies, self._places(), strict=True)
         ]
         return [*own, self.own.bend(z)]
 
@@ -66,36 +61,29 @@ class FoldedNetwork:
         """Predictions, (b, 2 m)."""
         own = self.own(self.own.theta, z, bent[-1])
         found = torch.zeros_like(own)
-        places = self._places(len(z))
-        for each, place, one in zip(self.copies, places, bent, strict=False):
+        for each, place, one in zip(self.copies, self._places(), bent, strict=False):
             if len(place):
-                at = torch.from_numpy(place)
-                found = found.index_put((at,), each(each.theta, z[at], one))
+                found = found.index_put((place,), each(each.theta, z[place], one))
         return torch.cat([found, own], dim=1)
 
-    def near(self, reading: Reading, rows: Table) -> Moves:
+    def near(self, rows: MovedRows) -> Moves:
         """Predictions for raw rows that are moved."""
-        z = self.scaled(reading.transform(rows.native))
-        own, places = self.own.around(z), self._places(len(z))
+        own = self.own.around(rows.z)
         copies = [
-            each.around(z[place])
-            for each, place in zip(self.copies, places, strict=True)
+            (each.around(rows.z[place]), place)
+            for each, place in zip(self.copies, self._places(), strict=True)
+            if len(place)
         ]
 
-        def found(moved: Table) -> Tensor:
-            at = self.scaled(reading.transform(moved.native))
-            return joined(
-                own(at),
-                [
-                    (copy, at[several], several)
-                    for copy, several in zip(copies, self._places(len(at)), strict=True)
-                ],
-            )
+        def found(j: int | None, values: Sequence[Any]) -> Tensor:
+            move = rows(j, values)
+            parts = [(copy(move.among(place)), place) for copy, place in copies]
+            return joined(own(move), parts)
 
         return found
 
-    def _places(self, n: int) -> list[np.ndarray]:
-        return places_of(self.folds, len(self.copies), n)
+    def _places(self) -> list[Tensor]:
+        return places_of(self.folds, len(self.copies))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,53 +114,55 @@ class FoldedAny:
         """Take some of the rows."""
         return replace(self, folds=self.folds[rows])
 
-    def near(self, reading: Reading, rows: Table) -> Moves:
+    def near(self, rows: MovedRows) -> Moves:
         """Predictions for raw rows that are moved."""
-        rows, K = self.entrance(rows), len(self.copies)
-        own = self.own[1].near(self.own[0], rows)
+        entered, b = self.entrance(rows.rows), len(rows.rows)
+        own = self.own[1].beside(self.own[0], entered)
         copies = [
-            function.near(copy, rows.take(place))
+            (function.beside(copy, entered.take(place.numpy())), place)
             for (copy, function), place in zip(
-                self.copies, places_of(self.folds, K, len(rows)), strict=True
+                self.copies, places_of(self.folds, len(self.copies)), strict=True
             )
+            if len(place)
         ]
 
-        def found(moved: Table) -> Tensor:
-            moved, places = self.entrance(moved), places_of(self.folds, K, len(moved))
+        def one(moved: Table) -> Tensor:
+            moved = self.entrance(moved)
+            starts = torch.arange(0, len(moved), b)[:, None]
             return joined(
                 own(moved),
                 [
-                    (copy, moved.take(several), several)
-                    for copy, several in zip(copies, places, strict=True)
+                    (copy(moved.take((starts + place).flatten().numpy())), place)
+                    for copy, place in copies
                 ],
             )
 
-        return found
+        return lambda j, values: torch.cat(
+            [one(table) for table in rows.tables(j, values)]
+        )
 
 
-def joined(own: Tensor, parts: Sequence[tuple[Any, Any, np.ndarray]]) -> Tensor:
+def joined(own: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Put the predictions of copies, each of its own rows, beside the own ones.
 
     Parameters
     ----------
-    own : Tensor of shape (n, m)
-    parts : sequence of (copy, rows, places of these among all)
+    own : Tensor of shape (L, b, m)
+    parts : sequence of (predictions (L, r, m), places of their r rows among the b)
 
     Returns
     -------
-    Tensor of shape (n, 2 m)
+    Tensor of shape (L, b, 2 m)
     """
     found = torch.zeros_like(own)
-    for copy, rows, place in parts:
-        if len(place):
-            found[torch.from_numpy(place)] = copy(rows)
-    return torch.cat([found, own], dim=1)
+    for predicted, place in parts:
+        found[:, place] = predicted
+    return torch.cat([found, own], dim=2)
 
 
-def places_of(folds: np.ndarray, K: int, n: int) -> list[np.ndarray]:
-    """Rows of each of K folds, where n rows are all of them, perhaps several times."""
-    every = np.tile(folds, n // max(len(folds), 1))
-    return [np.flatnonzero(every == k) for k in range(K)]
+def places_of(folds: np.ndarray, K: int) -> list[Tensor]:
+    """Rows of each of K folds."""
+    return [torch.from_numpy(np.flatnonzero(folds == k)) for k in range(K)]
 
 
 def folded(

@@ -85,10 +85,10 @@ class Functional:
 
 def _block(encoder: Encoder, table: Table, j: int, value: Any) -> np.ndarray:
     """Encode a column with other values in it: one for each row, or one for all."""
-    one = np.ndim(value) == 0
-    rows = table.take(slice(0, 1)) if one else table
-    block = np.nan_to_num(encoder.block(j, rows.with_column(j, value)))
-    return np.broadcast_to(block, (len(table), block.shape[1])) if one else block
+    if np.ndim(value) > 0:
+        return np.nan_to_num(encoder.block(j, table.with_column(j, value)))
+    block = np.nan_to_num(encoder.level(j, value))
+    return np.broadcast_to(block, (len(table), block.shape[1]))
 
 
 def _moves(quantity: Quantity, table: Table) -> list[tuple[Any, np.ndarray]]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.base import is_classifier
 from torch import Tensor
@@ -21,22 +20,25 @@ from .encoding import Scaling
 from .engine.architecture import Architecture
 from .engine.losses import Loss
 from .model import Ensemble, Model
-from .nearby import Nearby, moved_columns
+from .moved_rows import Move, MovedRows, dense
+from .nearby import Nearby
 from .reading import Reading
 
 # A second difference errs least at this step.
 SECOND_STEP = float(np.finfo(np.float64).eps) ** (1 / 4)
 
+_EVERY = slice(None)
+
 # A quantity for some rows, (b, m), as a function of the parameters (P,).
 Values = Callable[[Tensor], Tensor]
-# Predictions (L b, m) for L moves of b rows, one below the other: raw, or transformed.
-Moves = Callable[[Table], Tensor]
-TransformedMoves = Callable[[Tensor], Tensor]
+# Predictions (L, b, m) for L values of a raw column, or for moves of transformed rows.
+Moves = Callable[[int | None, Sequence[Any]], Tensor]
+TransformedMoves = Callable[[Move], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkFunction:
-    """Predictions as a differentiable function of inputs and parameters.
+    """Predictions as a differentiable function of transformed rows and parameters.
 
     Attributes
     ----------
@@ -84,14 +86,6 @@ class NetworkFunction:
             target,
         )
 
-    def scaled(self, Z: Any) -> Tensor:
-        """Take transformed rows to the units of the parameters, (b, d)."""
-        dense = np.array(Z.toarray() if sp.issparse(Z) else Z, np.float64, order="C")
-        if self.inputs is not None:
-            dense -= self.inputs.mean
-            dense /= self.inputs.scale
-        return torch.from_numpy(dense)
-
     def bend(self, z: Tensor) -> Bend | None:
         """Expand the target's inverse transformation around the rows."""
         if self.target_transformer is None or self.target == "link":
@@ -100,39 +94,53 @@ class NetworkFunction:
         return bend(self.target_transformer, raw)
 
     def __call__(self, theta: Tensor, z: Tensor, bent: Bend | None) -> Tensor:
-        """Predictions (b, m) for parameters of the first member."""
+        """Predictions (b, m) of rows (b, d), for parameters of the first member."""
         out = self._own(z, theta)
         return out if bent is None else bent(out)
 
     def at(self, reading: Reading, rows: Table) -> Values:
         """Predictions for raw rows, as a function of the parameters."""
-        z = self.scaled(reading.transform(rows.native))
+        z = dense(reading.transform(rows.native))
         bent = self.bend(z)
         return lambda theta: self(theta, z, bent)
 
-    def near(self, reading: Reading, rows: Table) -> Moves:
+    def near(self, rows: MovedRows) -> Moves:
         """Predictions for raw rows that are moved, by the fitted parameters."""
-        found = self.around(self.scaled(reading.transform(rows.native)))
-        return lambda moved: found(self.scaled(reading.transform(moved.native)))
+        found = self.around(rows.z)
+        return lambda j, values: found(rows(j, values))
+
+    def beside(self, reading: Reading, rows: Table) -> Callable[[Table], Tensor]:
+        """Predictions (L, b, m) for tables of L moves of b rows, in any columns."""
+        z = dense(reading.transform(rows.native))
+        around = self.around(z)
+
+        def found(moved: Table) -> Tensor:
+            there = dense(reading.transform(moved.native)).view(-1, *z.shape)
+            return around(Move.between(z, there))
+
+        return found
 
     def around(self, z: Tensor) -> TransformedMoves:
         """Predictions for moves of transformed rows (b, d), by the fitted parameters.
 
         What the moved columns do not change is computed once.
         """
-        members = [Nearby(*member, z) for member in self.members]
+        members = [Nearby(*member, self._in_units(z)) for member in self.members]
 
-        def found(moved: Tensor) -> Tensor:
-            columns = moved_columns(z, moved)
-            out = self._averaged([each.raw(moved, columns) for each in members])
-            if self.target_transformer is None or self.target == "link":
-                return out
-            return bend(self.target_transformer, out).value
+        def found(move: Move) -> Tensor:
+            values = self._in_units(move.values, move.columns)
+            raws = [each.raw(move.columns, values) for each in members]
+            L, b, m = raws[0].shape
+            out = self._averaged([raw.view(L * b, m) for raw in raws])
+            if self.target_transformer is not None and self.target != "link":
+                out = bend(self.target_transformer, out).value
+            return out.view(L, b, -1)
 
         return found
 
     def _own(self, z: Tensor, theta: Tensor) -> Tensor:
         """Predictions on the scale that the estimator was fitted on."""
+        z = self._in_units(z)
         thetas = [theta, *(each for _, each in self.members[1:])]
         return self._averaged(
             [
@@ -140,6 +148,13 @@ class NetworkFunction:
                 for (architecture, _), own in zip(self.members, thetas, strict=True)
             ]
         )
+
+    def _in_units(self, z: Tensor, columns: list[int] | slice = _EVERY) -> Tensor:
+        """Take transformed rows, or some of their columns, to the parameters' units."""
+        if self.inputs is None:
+            return z
+        mean, scale = self.inputs.mean[columns], self.inputs.scale[columns]
+        return (z - torch.from_numpy(mean)) / torch.from_numpy(scale)
 
     def _averaged(self, raws: Sequence[Tensor]) -> Tensor:
         """Turn the members' raw outputs into predictions."""
@@ -263,9 +278,22 @@ class AnyFunction:
             found = torch.logit(found) if found.shape[1] == 1 else _centred_logs(found)
         return lambda theta: found
 
-    def near(self, reading: Reading, rows: Table) -> Moves:
+    def near(self, rows: MovedRows) -> Moves:
         """Predictions for raw rows that are moved."""
-        return lambda moved: self.at(reading, moved)(self.theta)
+        predicted = self.beside(rows.reading, rows.rows)
+        return lambda j, values: torch.cat(
+            [predicted(table) for table in rows.tables(j, values)]
+        )
+
+    def beside(self, reading: Reading, rows: Table) -> Callable[[Table], Tensor]:
+        """Predictions (L, b, m) for tables of L moves of b rows, in any columns."""
+        b = len(rows)
+
+        def found(moved: Table) -> Tensor:
+            predicted = self.at(reading, moved)(self.theta)
+            return predicted.view(len(moved) // b, b, -1)
+
+        return found
 
 
 def _centred_logs(probability: Tensor) -> Tensor:

@@ -57,10 +57,17 @@ class Encoder:
 
     def block(self, j: int, table: Table) -> np.ndarray:
         """Encode one raw column of rows, (n, its width)."""
-        code, column = self.columns[j], table.column(j)
+        return self._encoded(j, table.column(j))
+
+    def level(self, j: int, value: Any) -> np.ndarray:
+        """Encode one value of a raw column, (1, its width)."""
+        return self._encoded(j, pd.Series([value], dtype=object))
+
+    def _encoded(self, j: int, column: pd.Series) -> np.ndarray:
+        code = self.columns[j]
         if isinstance(code, list):
             places = pd.Index(code).get_indexer(column.astype(object))
-            found = np.zeros((len(table), len(code)))
+            found = np.zeros((len(column), len(code)))
             known = np.flatnonzero(places >= 0)
             found[known, places[known]] = 1.0
         else:

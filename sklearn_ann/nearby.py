@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .derivatives import ACTIVATION_FUNCTIONS, raw_outputs
+from .derivatives import ACTIVATION_FUNCTIONS
 from .engine.architecture import Architecture, Parameters
 from .engine.embeddings import Embedding, numbers_of
 
@@ -36,7 +36,7 @@ class Part:
     Attributes
     ----------
     plain : list of int
-        Those that enter themselves.
+        Those that enter themselves; all places are those among the part's columns.
     weights : Tensor of shape (len(plain), h + m), or h without a skip
     embedded : list of (Embedding, own blocks, Tensor of shape (c w, h))
         Of those that are embedded, as if there were no others.
@@ -51,11 +51,11 @@ class Part:
         cls, architecture: Architecture, parameters: Parameters, columns: Sequence[int]
     ) -> Part:
         """Take what a network knows of some columns."""
-        place = {column: i for i, column in enumerate(architecture.plain)}
-        plain = [column for column in columns if column in place]
+        row = {column: i for i, column in enumerate(architecture.plain)}
+        plain = [place for place, column in enumerate(columns) if column in row]
         first, n = parameters.weights[0], architecture.n_plain
         skip = [] if parameters.skip is None else [parameters.skip]
-        weights = np.hstack([first[:n], *skip])[[place[column] for column in plain]]
+        weights = np.hstack([first[:n], *skip])[[row[columns[i]] for i in plain]]
         entries = np.split(first[n:], np.cumsum(parameters.n_numbers)[:-1])
         embedded = [
             _among(e, own, entry, columns)
@@ -67,7 +67,7 @@ class Part:
         return cls(plain, torch.from_numpy(weights), embedded)
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Return what it sends for rows (b, d): (b, h + m)."""
+        """Return what it sends for rows of its columns, (b, c): (b, h + m)."""
         sent = z[:, self.plain] @ self.weights
         for embedding, own, entry in self.embedded:
             sent[:, : entry.shape[1]] += numbers_of(embedding, own, z) @ entry
@@ -80,8 +80,9 @@ def _among(
     entry: np.ndarray,
     columns: Sequence[int],
 ) -> tuple[Embedding, list[Tensor], Tensor]:
-    """Cut an embedding to some of its columns."""
-    kept = [i for i, column in enumerate(e.columns) if column in set(columns)]
+    """Cut an embedding to some of its columns, by their places among these."""
+    places = {column: place for place, column in enumerate(columns)}
+    kept = [i for i, column in enumerate(e.columns) if column in places]
     c, ends = len(e.columns), np.cumsum(e.levels)
     if e.expands:
         blocks = [own[0].reshape(c, 2, -1)[kept], own[1].reshape(c, e.width, -1)[kept]]
@@ -91,7 +92,7 @@ def _among(
         blocks = [np.concatenate([tables[i] for i in kept])]
     some = replace(
         e,
-        columns=tuple(e.columns[i] for i in kept),
+        columns=tuple(places[e.columns[i]] for i in kept),
         levels=tuple(e.levels[i] for i in kept) if e.levels else (),
     )
     entering = entry.reshape(c, e.width, -1)[kept].reshape(len(kept) * e.width, -1)
@@ -121,20 +122,22 @@ class Nearby:
         every = range(self.architecture.n_inputs)
         return Part.of(self.architecture, self.parameters, every)(self.z)
 
-    def raw(self, moved: Tensor, columns: list[int]) -> Tensor:
-        """Raw outputs (L b, m) of moved rows (L b, d), which differ in some columns."""
-        if 2 * len(columns) > self.architecture.n_inputs:
-            return raw_outputs(self.architecture, self.theta, moved)
+    def raw(self, columns: list[int], values: Tensor) -> Tensor:
+        """Raw outputs (L, b, m) where some columns are moved.
+
+        Parameters
+        ----------
+        columns : list of c int
+        values : Tensor of shape (L, b, c), or (L, 1, c) where all rows take the same
+        """
         part, rest = self._without(columns)
-        return torch.cat(
-            [self._outputs(rest + _sent(part, z)) for z in moved.split(len(self.z))]
-        )
+        return torch.stack([self._outputs(rest + part(moved)) for moved in values])
 
     def _without(self, columns: list[int]) -> tuple[Part, Tensor]:
         """Return some columns' part, and what all others send."""
         if self._moved is None or self._moved[0] != columns:
             part = Part.of(self.architecture, self.parameters, columns)
-            self._moved = columns, part, self.sent - part(self.z)
+            self._moved = columns, part, self.sent - part(self.z[:, columns])
         return self._moved[1:]
 
     def _outputs(self, sent: Tensor) -> Tensor:
@@ -148,16 +151,3 @@ class Nearby:
                 biases[i], flow, torch.from_numpy(self.parameters.weights[i])
             )
         return u + sent[:, h:] if self.parameters.skip is not None else u
-
-
-def _sent(part: Part, z: Tensor) -> Tensor:
-    """Return what moved columns send, (b, h + m), or (1, h + m) if all rows agree."""
-    used = [*part.plain, *(c for e, _, _ in part.embedded for c in e.columns)]
-    own = z[:, used]
-    return part(z[:1] if len(z) and bool((own == own[:1]).all()) else z)
-
-
-def moved_columns(z: Tensor, moved: Tensor) -> list[int]:
-    """Tell in which columns rows (b, d) and moves of them, (L b, d), differ."""
-    differs = moved.view(-1, *z.shape) != z
-    return torch.nonzero(differs.flatten(0, 1).any(0)).flatten().tolist()

@@ -20,6 +20,7 @@ from .engine.device import threads
 from .evaluation import Averaging, averages
 from .fit_rows import checked_rows_of_fit
 from .functions import NetworkFunction, function_of, output_labels, predictions
+from .moved_rows import dense
 from .quantities import Column, Quantity, effects_asked, predictions_asked, read_columns
 from .reading import Reading, read
 from .replicates import Replicates
@@ -292,10 +293,8 @@ def _members(reading: Reading) -> Predictor:
     ]
 
     def predicted(table: Table) -> np.ndarray:
-        Z = reading.transform(table.native)
-        scaled = [(each, each.scaled(Z)) for each in functions]
-        found = [each(each.theta, z, each.bend(z)).numpy() for each, z in scaled]
-        return np.stack(found)
+        z = dense(reading.transform(table.native))
+        return np.stack([f(f.theta, z, f.bend(z)).numpy() for f in functions])
 
     return predicted
 

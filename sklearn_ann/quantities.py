@@ -25,6 +25,7 @@ from .columns import (
     spread,
     steps_only,
 )
+from .moved_rows import Part, parts_of
 from .reading import Reading
 
 KINDS = ("auto", "slope", "contrast", "eyex", "dyex", "eydx")
@@ -122,10 +123,12 @@ def read_columns(reading: Reading, table: Table, features: Any = None) -> list[C
         raise ValueError("features names no column; leave it out for all of them.")
     if len(set(asked)) < len(asked):
         raise ValueError("features names a column twice.")
-    return [_read_column(reading, table, j) for j in asked]
+    parts = parts_of(reading, table)
+    return [_read_column(table, j, _through(reading, parts, j)) for j in asked]
 
 
-def _read_column(reading: Reading, table: Table, j: int) -> Column:
+def _read_column(table: Table, j: int, through: Any) -> Column:
+    """Look at a column; `through` is what is done to raw rows, None for nothing."""
     values = table.column(j).rename(table.names[j])
     kind = column_kind(values)
     present = values.dropna().infer_objects()
@@ -133,23 +136,32 @@ def _read_column(reading: Reading, table: Table, j: int) -> Column:
     encoded = bool(
         numeric
         and kind != "constant"
-        and reading.transformers
-        and steps_only(_through(reading), table, j)
+        and through is not None
+        and steps_only(through, table, j)
     )
     if encoded and kind != "binary":
         kind = "levels"
     return Column(j, table.names[j], values, kind, numeric, encoded)
 
 
-def _through(reading: Reading) -> Any:
-    """Return the transformers alone: what they put out is not checked yet."""
+def _through(reading: Reading, parts: Sequence[Part] | None, j: int) -> Any:
+    """Return the transformers alone: what they put out is not checked yet.
+
+    Of a ColumnTransformer only those parts that take the column.
+    """
+    if not reading.transformers:
+        return None
+    own = [part for part in parts or () if j in part.columns]
+
+    def of_parts(X: Any) -> np.ndarray:
+        return np.hstack([np.zeros((len(X), 0)), *(part(X) for part in own)])
 
     def transform(X: Any) -> Any:
         for transformer in reading.transformers:
             X = transformer.transform(X)
         return X
 
-    return transform
+    return transform if parts is None else of_parts
 
 
 def effects_asked(

@@ -40,6 +40,7 @@ LADDER = (
     ("evaluation",),
     ("folded", "inputs", "moves"),
     ("combinations", "covariance", "fit_rows", "functions", "quantities", "rendering"),
+    ("moved_rows",),
     ("columns", "hypotheses", "nearby", "optimum"),
     ("objective",),
     ("derivatives", "quantile_regression", "reading"),

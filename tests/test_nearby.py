@@ -1,20 +1,23 @@
 """Rows moved in a few columns: the same predictions, for less than full price."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_ann import ANNClassifier, ANNRegressor, average_marginal_effects, nearby
+from sklearn_ann import ANNClassifier, ANNRegressor, average_marginal_effects
 from sklearn_ann.columns import Table
 from sklearn_ann.derivatives import raw_outputs
 from sklearn_ann.engine.architecture import Architecture
 from sklearn_ann.engine.embeddings import Embedding
 from sklearn_ann.evaluation import Averaging, averages
-from sklearn_ann.folded import FoldedAny, folded
+from sklearn_ann.folded import FoldedAny, FoldedNetwork, folded
 from sklearn_ann.functions import function_of
-from sklearn_ann.nearby import Nearby, moved_columns
+from sklearn_ann.nearby import Nearby, Part
 from sklearn_ann.quantities import Quantity
 from sklearn_ann.reading import read
 
@@ -51,22 +54,30 @@ def drawn(shape, rng, b=20):
 def test_moves_are_the_networks_own_outputs(shape, columns):
     rng = np.random.default_rng(0)
     theta, z = drawn(shape, rng)
-    moved = z.repeat(3, 1)
-    moved[:20, list(columns)] = 1.0  # one level for all rows, and a value for each
-    moved[20:, list(columns)] = z.flip(0).repeat(2, 1)[:, list(columns)]
-    assert moved_columns(z, moved) == list(columns)
+    columns = list(columns)
+    moved = z.repeat(3, 1, 1)
+    moved[0][:, columns] = 1.0  # one level for all rows, and a value for each
+    moved[1:, :, columns] = z.flip(0)[:, columns]
     around = Nearby(shape, theta, z)
-    for _ in range(2):  # the second time what stays is known
-        found = around.raw(moved, list(columns))
-        assert_allclose(found, raw_outputs(shape, theta, moved), atol=1e-12)
+    for moves in (moved, moved[:1]):  # the second time what stays is known
+        values = moves[:, :, columns]
+        values = values if len(moves) > 1 else values[:, :1]
+        found = around.raw(columns, values)
+        for own, rows in zip(found, moves, strict=True):
+            assert_allclose(own, raw_outputs(shape, theta, rows), atol=1e-12)
 
 
-def test_few_columns_are_not_sent_through_the_whole_network(monkeypatch):
+def test_what_stays_is_sent_once(monkeypatch):
     theta, z = drawn(SHAPES["levels"], np.random.default_rng(0))
-    monkeypatch.setattr(nearby, "raw_outputs", lambda *arguments: "all of it")
+    sent, send = [], Part.__call__
+    monkeypatch.setattr(
+        Part, "__call__", lambda part, z: (sent.append(z.shape), send(part, z))[1]
+    )
     around = Nearby(SHAPES["levels"], theta, z)
-    assert torch.is_tensor(around.raw(z.flip(0), [0, 3]))
-    assert around.raw(z.flip(0), [0, 1, 3]) == "all of it"
+    for level in (1.0, 2.0):
+        around.raw([0, 4], torch.full((2, 1, 2), level, dtype=torch.float64))
+    # All columns and those that move, of all rows; then a row for each of the moves.
+    assert sent == [(20, 5), (20, 2), (1, 2), (1, 2), (1, 2), (1, 2)]
 
 
 def raw_rows(n=240, seed=0):
@@ -131,6 +142,37 @@ def test_copies_of_raw_tables_share_what_is_done_to_rows(monkeypatch):
         assert_allclose(
             found[:, rows, place], np.array(alone)[:, rows], rtol=1e-6, atol=1e-7
         )
+
+
+def test_copies_keep_their_own_units():
+    """Waves have units of their own, which the rows of a fit decide."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2)) * [3.0, 1.0] + 5.0
+    X[:40] *= 2.0
+    y, folds = X[:, 0] + np.sin(X[:, 1]), np.repeat([0, 1, 2], 40)
+    options = {"numeric_embedding": "periodic", "standardize": True, "max_iter": 2}
+    own, *copies = (
+        ANNRegressor(8, random_state=0, early_stopping=False, tol=0.0, **options)
+        for _ in range(4)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        own.fit(X, y)
+        for k, copy in enumerate(copies):
+            copy.fit(X[folds != k], y[folds != k])
+    readings = [read(each) for each in (own, *copies)]
+    first, *others = ((each, function_of(each, "response")) for each in readings)
+    function = folded(*first, others, folds, True)
+    assert isinstance(function, FoldedNetwork)
+    even = Averaging(Table.of(X), np.full((120, 1), 1 / 120))
+    asked = [Quantity("", "", None, "prediction"), Quantity("", "", 0, "slope")]
+    found = averages(readings[0], function, asked, even, with_rows=True).rows
+    step = np.array([1e-4, 0.0])
+    for k, each in enumerate([*copies, own]):
+        rows, place = (folds == k, 0) if k < 3 else (folds >= 0, 1)
+        assert_allclose(found[0, rows, place], each.predict(X[rows]), rtol=1e-9)
+        rise = each.predict(X[rows] + step) - each.predict(X[rows] - step)
+        assert_allclose(found[1, rows, place], rise / 2e-4, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
