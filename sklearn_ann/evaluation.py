@@ -27,8 +27,9 @@ from .moves import ends
 from .quantities import Quantity
 from .reading import Reading
 
-# Numbers that a chunk of transformed rows may hold: 4 MB.
-CHUNK_NUMBERS = 2**19
+# Numbers that a chunk of transformed rows may hold: 16 MB. In smaller ones, what is
+# done once for each chunk, network and column takes longer than the rows do.
+CHUNK_NUMBERS = 2**21
 # Rows that are transformed at once when levels are looked at together.
 STACKED_ROWS = 2**15
 MOST_ROWS = 2**14
@@ -218,6 +219,8 @@ class Spot:
 
     def _at(self, quantity: Quantity, value: Any, keep: bool = False) -> Tensor:
         """Predictions with the column set to a level; a reference level's are kept."""
+        if quantity.column is None:
+            return self._here
         key = (quantity.column, value)
         if key in self._kept:
             return self._kept[key]
@@ -245,9 +248,8 @@ class Spot:
         """Predictions and their derivatives in the raw column, (b, m) both."""
         if self.function.by_difference:
             low, high, width = _stepped(quantity, self.rows)
-            (here,) = self._values(None, [None])
             below, above = self._values(quantity.column, [low, high])
-            return here, (above - below) / width
+            return self._here, (above - below) / width
         value, slopes = self._slopes
         if not self.reading.transformers:
             return value, slopes[:, :, quantity.column]
@@ -293,6 +295,12 @@ class Spot:
     @cached_property
     def _moved(self) -> MovedRows:
         return MovedRows(self.reading, self.rows)
+
+    @cached_property
+    def _here(self) -> Tensor:
+        """Predictions for the rows as they are, (b, m)."""
+        (found,) = self._values(None, [None])
+        return found
 
     def _values(self, j: int | None, values: Sequence[Any]) -> Sequence[Tensor]:
         """Predictions (b, m) for each of some values of a column."""
