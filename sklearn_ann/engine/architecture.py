@@ -133,6 +133,31 @@ class Architecture:
         """Whether every activation is twice differentiable."""
         return all(ACTIVATIONS[name].smooth for name in self.activations)
 
+    def entering(self, values: np.ndarray) -> np.ndarray:
+        """Spread values of input columns over the parameters of their ways in, (P,).
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_inputs,)
+
+        Returns
+        -------
+        ndarray of shape (P,)
+            A column's value at its weights in the first layer, and at the map or table
+            that makes its numbers; one elsewhere, the skip included.
+        """
+        row = np.ones(self.n_parameters)
+        blocks = self.blocks(row)
+        for embedding, shapes in zip(
+            self.embeddings, self.embedding_shapes, strict=True
+        ):
+            own, blocks = blocks[: len(shapes) - 1], blocks[len(shapes) :]
+            chosen = values[list(embedding.columns)]
+            times = embedding.width if embedding.expands else embedding.levels
+            own[-1][:] = np.repeat(chosen, times)[:, None]
+        blocks[0][:-1] = values[list(self.plain)][:, None]
+        return row
+
     def blocks(self, row: np.ndarray) -> list[np.ndarray]:
         """Cut one network's P numbers into its blocks, as views."""
         blocks, start = [], 0

@@ -87,6 +87,8 @@ class Fit:
     keeper : callable (standing, over) -> None, or None
         Called after each epoch of its stack: with what gives the standing of its fits
         there, a state to go on from or the outcome of each, and whether all have ended.
+    pace : ndarray of shape (P,) or None
+        What the learning rate of each parameter is multiplied by; L-BFGS has none.
     """
 
     x: Tensor | SparseRows
@@ -107,6 +109,7 @@ class Fit:
     expansion: Expansion | None = None
     outcome: Outcome | None = None
     keeper: Keeper | None = None
+    pace: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Optimizer:
 
     def __init__(self, stack: NetworkStack) -> None:
         self.stack = stack
+        self._pace: Tensor | None = None
         self._count = np.zeros(stack.K, dtype=np.int64)
         self.ahead = 0  # a NumPy += costs more
         self.moments = [torch.zeros_like(stack.flat) for _ in range(self.n_moments)]
@@ -86,27 +87,41 @@ class Optimizer:
         """Steps taken by each network, (K,)."""
         return self._count + self.ahead
 
+    def set_paces(self, rows: Tensor) -> None:
+        """Multiply the learning rates by factors (K, P), one a parameter."""
+        self._pace = torch.empty_like(self.stack.flat)
+        self.stack.set_rows(self._pace, rows)
+
     def begin_epoch(self, rates: np.ndarray) -> None:
         """Take this epoch's learning rates, (K,)."""
         self._rates = rates
         if self._on_cuda:
             self.rate = self._hold(rates)
         else:
-            self.rate = float(rates[0]) if shared(rates) else self._spread(rates)
+            self.rate = float(rates[0]) if self._shared_rate else self._paced(rates)
+
+    @property
+    def _shared_rate(self) -> bool:
+        return self._pace is None and shared(self._rates)
+
+    def _paced(self, rates: np.ndarray) -> Tensor:
+        """Rates of all parameters, (K * P,)."""
+        spread = self._spread(rates)
+        return spread if self._pace is None else spread.mul_(self._pace)
 
     def _hold(self, rates: np.ndarray) -> Tensor:
         """Write the rates where captured steps read them, () or (K * P,)."""
-        same = shared(rates)
+        same = self._shared_rate
         if same not in self._held_rates:
             flat = self.stack.flat
             self._held_rates[same] = flat.new_zeros(()) if same else flat.clone()
         held = self._held_rates[same]
-        return held.fill_(float(rates[0])) if same else held.copy_(self._spread(rates))
+        return held.fill_(float(rates[0])) if same else held.copy_(self._paced(rates))
 
     @property
     def form(self) -> str:
         """What a captured step cannot change: which calls it consists of."""
-        return "shared rate" if shared(self._rates) else "rates"
+        return "shared rate" if self._shared_rate else "rates"
 
     def _spread(self, values: np.ndarray) -> Tensor:
         return self.stack.spread(torch.from_numpy(values).to(self.stack.flat.dtype))
@@ -148,18 +163,17 @@ class Optimizer:
 
     def select(self, stack: NetworkStack, keep: Tensor) -> None:
         """Follow the stack when networks leave it."""
-        self.moments = self._selected(stack, keep)
+        self.moments = [self._selected(m, stack, keep) for m in self.moments]
+        if self._pace is not None:
+            self._pace = self._selected(self._pace, stack, keep)
         self._count = self._count[keep.cpu().numpy()]
         self.stack = stack
         self._attach()
 
-    def _selected(self, stack: NetworkStack, keep: Tensor) -> list[Tensor]:
-        kept = []
-        for moment in self.moments:
-            smaller = torch.empty_like(stack.flat)
-            stack.set_rows(smaller, self.stack.rows(moment)[keep])
-            kept.append(smaller)
-        return kept
+    def _selected(self, flat: Tensor, stack: NetworkStack, keep: Tensor) -> Tensor:
+        smaller = torch.empty_like(stack.flat)
+        stack.set_rows(smaller, self.stack.rows(flat)[keep])
+        return smaller
 
     def state(self, k: int) -> dict[str, np.ndarray]:
         """Return what network k needs to go on later as if it had never stopped."""

@@ -157,12 +157,20 @@ class Descent(Solver):
             if options.name == "sgd"
             else Adam(stack, options)
         )
+        if any(f.pace is not None for f in fits):
+            self.optimizer.set_paces(self._paces(fits))
         states = [f.state.solver if f.state else None for f in fits]
         self.optimizer.restore(states)
         self.before = self._starts(states)
         device = stack.flat.device
         self._graphs = StepGraphs(device) if device.type == "cuda" else None
         self._prepare()
+
+    def _paces(self, fits: Sequence[Fit]) -> Tensor:
+        """Return what rates of single parameters are multiplied by, (K, P)."""
+        even = np.ones(self.stack.architecture.n_parameters)
+        rows = [even if f.pace is None else f.pace for f in fits]
+        return torch.from_numpy(np.stack(rows)).to(self.stack.flat)
 
     def _starts(self, states: Sequence[dict | None]) -> Tensor:
         """Parameters that the networks' last epochs, if any, started from."""
