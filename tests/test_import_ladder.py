@@ -53,7 +53,7 @@ LADDER = (
     ("linear_starts",),
     ("requests",),
     ("docstrings", "guarding", "model", "parameters"),
-    ("design",),
+    ("design", "relevance"),
     ("notebook", "onnx_graph"),
     ("encoding", "files", "frames", "memory", "resampling", "text"),
     ("arrays", "plotting.canvas"),

@@ -1,0 +1,259 @@
+"""Columns enter the hidden layers at a pace: by how much of y they explain alone."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from engine_fits import design, held_out, regression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+
+from sklearn_ann import ANNClassifier, ANNRegressor, fitting
+from sklearn_ann.engine.architecture import Architecture, entering
+from sklearn_ann.engine.embeddings import Embedding
+from sklearn_ann.engine.expansion import Expansion
+from sklearn_ann.engine.losses import make_loss
+from sklearn_ann.relevance import (
+    LEAST_PACE,
+    explained_shares,
+    learned_paces,
+    paces,
+)
+
+N = 2000
+RNG = np.random.default_rng(0)
+FACTORS = np.array([1.0, 0.3, 0.05])
+
+
+def shares(table, y, weight=None, coded=False):
+    weight = np.ones(len(table)) if weight is None else weight
+    flags = np.full(table.shape[1], coded)
+    return explained_shares(table, y.reshape(len(y), -1), weight, flags)
+
+
+# ----------------------------------------------------------- what a column explains
+
+
+def test_a_column_of_levels_explains_what_an_analysis_of_variance_says():
+    code = RNG.integers(0, 5, N).astype(float)
+    y = np.array([0.0, 1.0, -1.0, 2.0, 0.5])[code.astype(int)] + RNG.normal(size=N)
+    within = sum(((y[code == k] - y[code == k].mean()) ** 2).sum() for k in range(5))
+    r2 = 1 - within / ((y - y.mean()) ** 2).sum()
+    expected = r2 - (4 + 2 * np.sqrt(8)) / N
+    for coded in (True, False):
+        (found,) = shares(code[:, None], y, coded=coded)
+        assert found == pytest.approx(expected)
+
+
+def test_few_columns_of_noise_explain_anything():
+    noise = RNG.normal(size=(N, 200))
+    found = shares(noise, RNG.normal(size=N))
+    assert np.mean(found > 0.0) < 0.08  # a normal law: .023; that of F is skew
+
+
+def test_a_bend_is_seen_and_weights_of_zero_take_rows_away():
+    x = RNG.normal(size=(N, 1))
+    y = np.abs(x[:, 0]) + 0.1 * RNG.normal(size=N)
+    assert shares(x, y)[0] > 0.9  # where a correlation is zero
+    weight = np.ones(N)
+    weight[: N // 2] = 0.0
+    y[: N // 2] = RNG.normal(size=N // 2)
+    np.testing.assert_allclose(shares(x, y, weight), shares(x[N // 2 :], y[N // 2 :]))
+    np.testing.assert_allclose(shares(x, y, 7.0 * weight), shares(x, y, weight))
+
+
+def test_constants_explain_nothing_and_are_not_explained():
+    x = np.column_stack([RNG.normal(size=N), np.ones(N)])
+    assert shares(x, x[:, 0])[1] == 0.0
+    np.testing.assert_array_equal(shares(x, np.ones(N)), 0.0)
+
+
+def test_paces_fall_with_the_shares_and_the_floor_with_rows():
+    found = paces(np.array([0.5, 0.1, 0.0]), 1000)
+    assert found.start[0] == found.rate[0] == 1.0
+    assert found.start[2] == 0.0
+    assert 1.0 > found.rate[1] > found.rate[2] > LEAST_PACE
+    few, many = (paces(np.array([0.5, 0.0]), n).rate[1] for n in (50, 10**7))
+    assert few > found.rate[2] and many == LEAST_PACE
+    nothing = paces(np.zeros(3), 1000)
+    np.testing.assert_array_equal([nothing.start, nothing.rate], 1.0)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "log_loss"])
+def test_every_loss_finds_the_column_that_matters(loss):
+    x = RNG.normal(size=(N, 3))
+    y = (x[:, 2:] + 0.5 * RNG.normal(size=(N, 1)) > 0.0).astype(float)
+    architecture = Architecture(3, (4,), 1, ("tanh",), True)
+    asked = torch.from_numpy(y), None, make_loss(loss), architecture, None
+    start, rate = learned_paces(design(x), *asked)
+    first = architecture.unpack(rate).weights[0][:, 0]
+    assert first[2] == 1.0 and max(first[:2]) < 0.2
+    np.testing.assert_array_equal(architecture.unpack(start).skip, 1.0)
+
+
+# ------------------------------------------------------- from columns to parameters
+
+
+def test_values_of_columns_reach_all_that_the_column_enters_by():
+    """A way in times zero: nothing is left of the column; the others are the same."""
+    embeddings = (
+        Embedding("piecewise_linear", (0, 1), 2, 3),
+        Embedding("lookup", (3, 4), 2, levels=(4, 3)),
+    )
+    architecture = Architecture(5, (6,), 1, ("tanh",), True, embeddings)
+    edges = [np.sort(RNG.normal(size=(2, 4)), axis=1), None]
+    row = architecture.initial_row(RNG, "auto", np.zeros(1), edges)
+    x = np.column_stack([RNG.normal(size=(9, 3)), RNG.integers(0, 3, (9, 2))])
+
+    def first_layer(row):
+        parameters = architecture.unpack(row)
+        enters = entering(architecture, parameters, torch.from_numpy(x)).numpy()
+        return enters @ parameters.weights[0]
+
+    parts = []
+    for j in range(5):
+        alone = architecture.entering(np.eye(5)[j])
+        parts.append(first_layer(row * alone))
+        assert np.abs(parts[-1]).max() > 0.0
+    np.testing.assert_allclose(sum(parts), first_layer(row))
+    np.testing.assert_array_equal(architecture.entering(np.ones(5)), 1.0)
+
+
+def test_one_hot_columns_share_the_factors_of_theirs():
+    found = paces(np.array([0.5, 0.2, 0.1, 0.3]), 1000)
+    wide = found.over_inputs(Expansion(1, (2, 3)))
+    assert wide.rate.tolist() == found.rate[[0, 1, 1, 2, 2, 2, 3]].tolist()
+    assert wide.start.tolist() == found.start[[0, 1, 1, 2, 2, 2, 3]].tolist()
+
+
+# ---------------------------------------------------------------- training at a pace
+
+
+@pytest.mark.parametrize(("solver", "power"), [("adam", 1), ("sgd", 2)])
+def test_a_pace_is_a_change_of_units(solver, power):
+    """Columns times s: start over s, Adam's steps over s, and gradient's over s^2."""
+    problem = regression()
+    start = problem.start()
+    way_in = problem.architecture.entering(FACTORS)
+    asked = {"batch_size": 32, "max_iter": 4, "learning_rate_init": 0.01}
+    scaled = problem.fit(start=start, x=design(problem.X * FACTORS), **asked)
+    paced = problem.fit(start=start * way_in, pace=way_in**power, **asked)
+    options = {"epsilon": 1e-30} if solver == "adam" else {}
+    ours, theirs = (problem.alone(fit, solver, **options) for fit in (paced, scaled))
+    np.testing.assert_allclose(ours.row, theirs.row * way_in, 1e-7, 1e-9)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+def test_a_stack_of_paces_is_its_networks(solver):
+    """Some have none, they leave the stack at different times, rates differ or not."""
+    problem = regression()
+    for rates in ((0.01,), (0.01, 0.02)):
+        fits = []
+        for k in range(4):
+            asked = {"learning_rate_init": rates[k % len(rates)], "max_iter": 2 + k}
+            if k % 3:
+                asked["pace"] = problem.architecture.entering(FACTORS**k)
+            fits.append(problem.fit(k, batch_size=50, alpha=1.0, **asked))
+        for fit, found in zip(fits, problem.train(fits, solver), strict=True):
+            own = problem.alone(fit, solver).row
+            np.testing.assert_allclose(found.row, own, 1e-8, 1e-8)
+        still = problem.fit(pace=np.zeros(len(fits[0].start)), batch_size=50)
+        alone = problem.alone(still, solver)
+        np.testing.assert_array_equal(alone.row, still.start)
+
+
+def test_an_even_pace_changes_nothing():
+    problem = regression()
+    asked = {"batch_size": 50, "max_iter": 3} | held_out(problem)
+    index = np.arange(150)
+    even = np.ones(problem.architecture.n_parameters)
+    found = problem.alone(problem.fit(index=index, pace=even, **asked))
+    plain = problem.alone(problem.fit(index=index, **asked))
+    np.testing.assert_allclose(found.row, plain.row, 1e-10, 1e-10)
+
+
+# ------------------------------------------------------------------ in the estimators
+
+
+def table(n=400, seed=0):
+    """A bend, a level, a column of noise, and a target."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"noise": rng.normal(size=n), "x": rng.normal(size=n)})
+    X["level"] = pd.Categorical.from_codes(rng.integers(0, 3, n), list("abc"))
+    y = np.abs(X["x"]) + 0.7 * (X["level"] == "b") + 0.2 * rng.normal(size=n)
+    return X, y.to_numpy()
+
+
+def asked_of_the_engine(model, X, y, **options):
+    """The fits that a call of fit asks for."""
+    seen = []
+
+    def door(requests):
+        seen.extend(requests)
+        return fitting.train_requests(requests)
+
+    with warnings.catch_warnings(), fitting.through(door):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, **options)
+    return [r for r in seen if r.architecture.hidden]
+
+
+@pytest.mark.parametrize("Estimator", [ANNRegressor, ANNClassifier])
+def test_columns_of_noise_start_at_nothing_and_learn_slowly(Estimator):
+    X, y = table(1000, seed=1)
+    y = y if Estimator is ANNRegressor else (y > np.median(y)).astype(int)
+    model = Estimator(n_estimators=2, max_iter=2, random_state=0)
+    for request in asked_of_the_engine(model, X, y):
+        rate = request.architecture.unpack(request.fit.pace).weights[0][:5, 0]
+        assert rate[1] == 1.0 and rate[0] < 0.25 < rate[2] == rate[3] == rate[4]
+        start = request.architecture.unpack(request.fit.start)
+        np.testing.assert_array_equal(start.weights[0][0], 0.0)
+        np.testing.assert_array_equal(start.embeddings[0][1][:4], 0.0)
+        assert np.abs(start.weights[0][1:5]).min() > 0.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"early_stopping": False},
+        {"linear_skip": False},
+        {"solver": "lbfgs", "early_stopping": True, "linear_skip": True},
+    ],
+)
+def test_networks_without_a_skip_or_stop_have_no_pace(options):
+    X, y = table()
+    model = ANNRegressor(n_estimators=1, max_iter=2, random_state=0, **options)
+    (request,) = asked_of_the_engine(model, X, y)
+    assert request.fit.pace is None
+
+
+def test_what_the_user_starts_from_is_left_as_it_is():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    options = {"standardize": False, "numeric_embedding": None, "n_estimators": 1}
+    model = ANNRegressor(hidden_layer_sizes=(3,), max_iter=1, **options)
+    coefs = [rng.normal(size=(2, 3)), rng.normal(size=(3, 1))]
+    given = {"coefs_init": coefs, "intercepts_init": [np.zeros(3), np.zeros(1)]}
+    (request,) = asked_of_the_engine(model, X, X[:, 0] ** 2, **given)
+    start = request.architecture.unpack(request.fit.start)
+    np.testing.assert_allclose(start.weights[0], coefs[0])
+
+
+@pytest.mark.slow
+def test_columns_of_noise_cost_little_and_products_are_found():
+    lost, found = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(6000, 13))
+        truth = 2.0 * X[:, 0] + X[:, 1] * X[:, 2]
+        y = truth + rng.normal(size=6000)
+        scores = []
+        for d in (3, 13):
+            model = ANNRegressor(random_state=seed).fit(X[:1000, :d], y[:1000])
+            scores.append(r2_score(truth[1000:], model.predict(X[1000:, :d])))
+        lost.append(scores[0] - scores[1])
+        found.append(scores[0])
+    assert np.mean(lost) < 0.02
+    assert np.mean(found) > 0.97
