@@ -112,7 +112,7 @@ RULES: dict[str, Rule] = {
     "linear_skip": lambda case: not case.textbook,
     "numeric_embedding": _embedding,
     "n_estimators": _members,
-    "dropout": _either(0.1, 0.0),
+    "dropout": lambda case: 0.0,
     "alpha": _alpha,
     "batch_size": _batch,
     "learning_rate": _either("cosine", "constant"),

@@ -42,7 +42,7 @@ OURS = {
     "linear_skip": True,
     "standardize": "robust",
     "numeric_embedding": "piecewise_linear",
-    "dropout": 0.1,
+    "dropout": 0.0,
     "alpha": 10.0,
     "batch_size": 128,
     "learning_rate": "cosine",
@@ -119,7 +119,7 @@ def test_in_partial_fit():
     [
         ("early_stopping", {49: False, 50: True}),
         ("linear_skip", {49: True, 50: True}),
-        ("dropout", {49: 0.0, 50: 0.1}),
+        ("dropout", {49: 0.0, 50: 0.0}),
         ("standardize", {49: "standard", 50: "robust"}),
         ("learning_rate", {49: "constant", 50: "cosine"}),
         ("learning_rate_init", {49: 0.001, 50: 0.003}),
