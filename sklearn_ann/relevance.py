@@ -26,8 +26,10 @@ ERRORS = 2.0
 # Between the root, the effects' own sizes, under which small ones learn too slowly,
 # and the fourth root, which hardly tells columns apart.
 EXPONENT = 0.375
-# Of the learning rate: slower, products of columns would not be found in time.
-LEAST_PACE = 0.05
+# Any column learns at this share of the rate, divided by the rows: an epoch's steps are
+# as many as rows, so all of them lead as far. Of 50, products of columns were missed.
+ROWS_AT_FULL_PACE = 100.0
+LEAST_PACE = 0.01  # of many rows, which have fewer epochs and larger batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Paces:
     start : ndarray of shape (columns,)
         Of the starting weights, 0 to 1.
     rate : ndarray of shape (columns,)
-        Of the learning rate, `LEAST_PACE` to 1.
+        Of the learning rates, `LEAST_PACE` to 1.
     """
 
     start: np.ndarray
@@ -67,22 +69,22 @@ def paces(explained: np.ndarray, n: float) -> Paces:
 
     Notes
     -----
-    ``start = (s / s_max)^(3/8)`` and ``rate = ((s + 1/n) / (s_max + 1/n))^(3/8)``: the
-    fewer the rows, the less is known of what is irrelevant. Where no column explains
-    anything, all factors are one.
+    ``start = (s / s_max)^(3/8)`` and ``rate = max(start, 100 / n)``, at most one. Where
+    no column explains anything, all factors are one.
 
     Examples
     --------
     >>> import numpy as np
     >>> found = paces(np.array([0.4, 0.1, 0.0]), n=1000)
     >>> found.start.round(2).tolist(), found.rate.round(2).tolist()
-    ([1.0, 0.59, 0.0], [1.0, 0.6, 0.11])
+    ([1.0, 0.59, 0.0], [1.0, 0.59, 0.1])
     """
     most = explained.max(initial=0.0)
     if not most > 0.0:
         return Paces(np.ones(len(explained)), np.ones(len(explained)))
-    rate = ((explained + 1.0 / n) / (most + 1.0 / n)) ** EXPONENT
-    return Paces((explained / most) ** EXPONENT, np.maximum(rate, LEAST_PACE))
+    start = (explained / most) ** EXPONENT
+    least = min(1.0, max(LEAST_PACE, ROWS_AT_FULL_PACE / n))
+    return Paces(start, np.maximum(start, least))
 
 
 def learned_paces(

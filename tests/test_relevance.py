@@ -74,9 +74,9 @@ def test_paces_fall_with_the_shares_and_the_floor_with_rows():
     found = paces(np.array([0.5, 0.1, 0.0]), 1000)
     assert found.start[0] == found.rate[0] == 1.0
     assert found.start[2] == 0.0
-    assert 1.0 > found.rate[1] > found.rate[2] > LEAST_PACE
-    few, many = (paces(np.array([0.5, 0.0]), n).rate[1] for n in (50, 10**7))
-    assert few > found.rate[2] and many == LEAST_PACE
+    assert 1.0 > found.rate[1] == found.start[1] > found.rate[2] == 0.1
+    floors = [paces(np.array([0.5, 0.0]), n).rate[1] for n in (50, 200, 10**7)]
+    assert floors == [1.0, 0.5, LEAST_PACE]
     nothing = paces(np.zeros(3), 1000)
     np.testing.assert_array_equal([nothing.start, nothing.rate], 1.0)
 
@@ -89,7 +89,7 @@ def test_every_loss_finds_the_column_that_matters(loss):
     asked = torch.from_numpy(y), None, make_loss(loss), architecture, None
     start, rate = learned_paces(design(x), *asked)
     first = architecture.unpack(rate).weights[0][:, 0]
-    assert first[2] == 1.0 and max(first[:2]) < 0.2
+    assert first[2] == 1.0 and max(first[:2]) < 0.3
     np.testing.assert_array_equal(architecture.unpack(start).skip, 1.0)
 
 
