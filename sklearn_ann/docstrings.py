@@ -87,8 +87,7 @@ max_fun : int, default=15000
 max_grad_norm : float or None, default=None
     Longer gradients are scaled down to this Euclidean norm.
 dropout : float or 'auto', default='auto'
-    Share of hidden units left out at random in every training step. 'auto' is .1 with
-    early stopping, except for 'lbfgs' and without hidden layer; else 0.
+    Share of hidden units left out at random in every training step. 'auto' is 0.
 standardize : bool, 'auto', 'standard' or 'robust', default='auto'
     How columns of numbers are scaled, by the weights of the rows trained on. True and
     'standard': to mean 0 and standard deviation 1. 'robust': to median 0 and
@@ -108,8 +107,9 @@ linear_skip : bool or 'auto', default='auto'
     Whether inputs also reach the output directly, as a regression beside the network.
     It starts at the linear model of the fit's rows, with a penalty chosen by evidence
     (MacKay 1992), and the network beside it at zero. With early stopping on the loss
-    the linear model is left only where held-out rows say so (`stays_linear_`). 'auto'
-    has one unless ``early_stopping=False``.
+    the linear model is left only where held-out rows say so (`stays_linear_`), and
+    columns that explain little by themselves enter the hidden layers more slowly.
+    'auto' has one unless ``early_stopping=False``.
 numeric_embedding : {'auto', 'periodic', 'piecewise_linear'} or None, default='auto'
     What every column of (dense) X becomes before it enters the first layer, beside the
     column itself: a few numbers, by weights of its own. 'periodic' makes three, of 16

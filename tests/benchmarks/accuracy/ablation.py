@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.accuracy --ablation`` fits them all. Most ingredients are
 parameters. Some are not, since nobody would want them off: the start at the linear
-model, and the rule that such a start is left for a gain of some standard errors only.
+model, the rule that such a start is left for a gain of some standard errors only, and
+the pace at which columns enter the hidden layers.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from sklearn.base import BaseEstimator
 from sklearn_ann import (
     ANNClassifier,
     ANNRegressor,
+    assembly,
     departures,
     linear_starts,
     parameters,
+    relevance,
 )
 
 from .gains import frame_of, gains_by_table, paired, summary
@@ -36,6 +39,11 @@ OURS = "ours"
 CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "start at zero": lambda: _from_zero(),
     "leave on any gain": lambda: _on_any_gain(),
+    "one pace": lambda: patch.object(assembly, "_paces", lambda *given: (None, None)),
+    "only starts": lambda: _rates(lambda start, n: np.ones_like(start)),
+    "never": lambda: _rates(lambda start, n: start),
+    "sizes": lambda: patch.object(relevance, "EXPONENT", 0.5),
+    "fourth root": lambda: patch.object(relevance, "EXPONENT", 0.25),
     "16 bins": lambda: _embedded(size=16),
     "64 bins": lambda: _embedded(size=64),
     "8 numbers a column": lambda: _embedded(width=8),
@@ -54,6 +62,19 @@ def _from_zero() -> Iterator[None]:
     )
     with switched, _on_any_gain():
         yield
+
+
+def _rates(
+    rate: Callable[[np.ndarray, float], np.ndarray],
+) -> AbstractContextManager[Any]:
+    """With other learning rates of columns, made of the factors of their starts."""
+    known = relevance.paces
+
+    def paces(explained: np.ndarray, n: float) -> relevance.Paces:
+        start = known(explained, n).start
+        return relevance.Paces(start, rate(start, n))
+
+    return patch.object(relevance, "paces", paces)
 
 
 def _embedded(**sizes: int) -> AbstractContextManager[Any]:
@@ -120,7 +141,7 @@ WITHOUT = (
     ours("no embedding of numbers", {"numeric_embedding": None}),
     ours("standard, not robust scales", {"standardize": "standard"}),
     ours("one network", {"n_estimators": 1}),
-    ours("no dropout", {"dropout": 0.0}),
+    changed("all columns at one pace", "one pace"),
     ours("no weight decay", {"alpha": 0.0}),
     ours("constant rate", {"learning_rate": "constant"}),
     ours("ReLU", {"activation": "relu"}),
@@ -135,7 +156,11 @@ INSTEAD = (
     changed("8 numbers a column", "8 numbers a column"),
     ours("16 networks", {"n_estimators": 16}),
     ours("layers of 128 units", {"hidden_layer_sizes": (128, 128)}),
-    ours("dropout of .2", {"dropout": 0.2}),
+    changed("columns' starts scaled, not their rates", "only starts"),
+    changed("irrelevant columns left out", "never"),
+    changed("pace by the root", "sizes"),
+    changed("pace by the fourth root", "fourth root"),
+    ours("dropout of .1", {"dropout": 0.1}),
     ours("rate of .001", {"learning_rate_init": 0.001}),
     ours("batches of 64 rows", {"batch_size": 64}),
     ours("second beta of .95", {"beta_2": 0.95}),
