@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import log_loss, r2_score
 
-from sklearn_ann import ANNRegressor
+from sklearn_ann import ANNRegressor, assembly, relevance
 
 NAMES = tuple(table.name for table in TABLES)
 LINEAR = PEERS[0]
@@ -722,6 +722,20 @@ def test_changes_of_the_ablation_take_effect_and_end():
     sizes = {name: embedding(each).size for name, each in networks.items()}
     assert (sizes["16 bins"], sizes["64 bins"], embedding(own).size) == (16, 64, 32)
     assert embedding(networks["8 numbers a column"]).width == 8
+
+
+def test_changes_of_the_pace():
+    shares = np.array([0.4, 0.1, 0.0])
+    own = relevance.paces(shares, 1000)
+    rates = {"only starts": [1.0] * 3, "never": own.start.tolist()}
+    for change, expected in rates.items():
+        with ablation.CHANGES[change]():
+            assert relevance.paces(shares, 1000).rate.tolist() == expected
+    for change, exponent in (("sizes", 1 / 2), ("fourth root", 1 / 4)):
+        with ablation.CHANGES[change]():
+            assert relevance.paces(shares, 1000).start[1] == 0.25**exponent
+    with ablation.CHANGES["one pace"]():
+        assert assembly._paces() == (None, None)
 
 
 def test_ours_get_the_table_unless_encoded(folder):
