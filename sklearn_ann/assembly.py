@@ -33,7 +33,7 @@ from .engine.fit import Fit, FitState
 from .engine.rows import SparseRows
 from .model import Model, Units, fold, unfold
 from .parameters import Plan
-from .relevance import learned_paces
+from .relevance import learned_paces, pulls_of_constant
 from .resampling import hold_out, positive_rows
 
 
@@ -175,10 +175,21 @@ def learned_units(
         targets = weighted_scaling(rows.y, rows.index, rows.own_weight)
     own = (rows.X, rows.index, rows.own_weight)
     if needs_design(rows, standardize, is_categorical):
-        design = learn_design(*own, is_categorical, standardize, most_one_hot)
+        pulls = _pulls(rows, targets, target)
+        design = learn_design(*own, is_categorical, standardize, most_one_hot, pulls)
         return Units(None, targets, design)
     inputs = weighted_scaling(*own) if standardize else None
     return Units(inputs, targets, None, fill_of(rows, inputs))
+
+
+def _pulls(rows: Rows, targets: Scaling | None, target: Target) -> np.ndarray | None:
+    """Where rows pull the best constant, (r, m); None where a link bends the tails."""
+    if not target.loss.scales_target:
+        return None
+    y = target_table(rows.y[rows.index], targets, target.loss, torch.float64)
+    own = rows.own_weight
+    weight = np.ones(len(y)) if own is None else own / own.max()
+    return pulls_of_constant(y, weight, target.loss)
 
 
 def needs_design(

@@ -19,9 +19,12 @@ import torch
 
 from .encoding import Scaling, row_chunks, weighted_quantiles, weighted_scaling
 from .engine.expansion import Expansion
+from .tails import clip_pays
 
 # A soft clip leaves the middle of a column as it is, and ends at this many units.
 CLIP = 3.0
+# Whether to clip is read from so many rows at most.
+MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +83,7 @@ class Design:
     scaling : Scaling or None
         Of the numbers.
     clip : float or None
-        Where the soft clip ends.
+        Where the soft clip ends, if there is one.
     fill : ndarray of shape (p,)
         What stands for a missing number, in raw units.
     gaps : ndarray of int of shape (q,)
@@ -202,6 +205,7 @@ def learn_design(
     is_categorical: np.ndarray | None,
     standardize: bool | str,
     most_one_hot: float = np.inf,
+    pulls: np.ndarray | None = None,
 ) -> Design:
     """Learn a design from the rows that are trained on.
 
@@ -217,6 +221,9 @@ def learn_design(
     standardize : bool, "standard" or "robust"
     most_one_hot : float, default=inf
         Columns of more levels than this stay codes, for the network to look up.
+    pulls : ndarray of shape (r, m) or None
+        Where the rows pull the best constant: robustly scaled numbers are clipped if
+        that pays (`clip_pays`) in a linear model of it. None for always.
     """
     coded = np.zeros(X.shape[1], bool) if is_categorical is None else is_categorical
     numbers = np.flatnonzero(~coded)
@@ -224,16 +231,30 @@ def learn_design(
     mean, scale, fill, has_gaps = np.array(units, dtype=np.float64).reshape(-1, 4).T
     codes = [_levels(j, X[rows, j]) for j in np.flatnonzero(coded).tolist()]
     many = [own.count > most_one_hot for own in codes]
-    robust = standardize == "robust"
-    return Design(
+    design = Design(
         numbers,
         Scaling(mean.copy(), scale.copy()) if standardize else None,
-        CLIP if robust else None,
+        CLIP if standardize == "robust" else None,
         fill.copy(),
         np.flatnonzero(has_gaps),
         tuple(own for own, out in zip(codes, many, strict=True) if not out),
         tuple(own.of_lookup for own, out in zip(codes, many, strict=True) if out),
     )
+    if design.clip is None or pulls is None:
+        return design
+    some = slice(None, None, -(-len(rows) // MOST_ROWS))
+    own = None if weight is None else weight[some]
+    return _clipped_where_it_pays(design, X[rows[some]], pulls[some], own)
+
+
+def _clipped_where_it_pays(
+    design: Design, X: np.ndarray, pulls: np.ndarray, weight: np.ndarray | None
+) -> Design:
+    """Take the clip away unless a linear model is better with it."""
+    numbers = slice(len(design.numbers))
+    plain = replace(design, clip=None)
+    z, clipped = (each.compact(X)[:, numbers] for each in (plain, design))
+    return design if clip_pays(z, clipped, pulls, weight) else plain
 
 
 def _unit(

@@ -118,7 +118,7 @@ def learned_paces(
     looked_up = architecture.n_inputs - architecture.n_plain
     coded[len(coded) - looked_up :] = True
     own = np.ones(len(x)) if weight is None else weight / weight.max()
-    pulls = _pulls(y, own, loss)
+    pulls = pulls_of_constant(y, own, loss)
     shares = explained_shares(x[:, :-1].numpy(), pulls, own, coded)
     found = paces(shares, _number(own)).over_inputs(expansion)
     return architecture.entering(found.start), architecture.entering(found.rate)
@@ -168,8 +168,8 @@ def _bins(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, column)
 
 
-def _pulls(y: Tensor, weight: np.ndarray, loss: Loss) -> np.ndarray:
-    """Where each row pulls the raw outputs of the best constant, (n, m)."""
+def pulls_of_constant(y: Tensor, weight: np.ndarray, loss: Loss) -> np.ndarray:
+    """Return where each row pulls the raw outputs of the best constant, (n, m)."""
     constant = loss.start(y, torch.from_numpy(weight))
     raw = constant.double().expand(len(y), -1).contiguous()
     y = y if loss.y_dtype == "int64" else y.double()

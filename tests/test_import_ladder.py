@@ -55,7 +55,7 @@ LADDER = (
     ("docstrings", "guarding", "model", "parameters"),
     ("design", "relevance"),
     ("notebook", "onnx_graph"),
-    ("encoding", "files", "frames", "memory", "resampling", "text"),
+    ("encoding", "files", "frames", "memory", "resampling", "tails", "text"),
     ("arrays", "plotting.canvas"),
     ("values",),
     ("engine.evidence", "engine.training"),
