@@ -2,16 +2,13 @@
 
 A soft clip guards a network against values far out, and takes the ends of a linear
 relation away: where y depends on incomes, or on a square beside its root, the linear
-model of clipped columns is worse than OLS. So columns stay as they are unless a linear
-model is plainly better with them clipped.
+model of clipped columns is worse than OLS. So columns are clipped only where a linear
+model is better for it.
 """
 
 from __future__ import annotations
 
 import numpy as np
-
-# Standard errors by which clipped columns must explain more.
-ERRORS = 1.0
 
 
 def clip_pays(
@@ -30,10 +27,9 @@ def clip_pays(
 
     Notes
     -----
-    Vuong's (1989, https://doi.org/10.2307/1912557) comparison of two models with as
-    many coefficients: the sum of what each row's squared residual is smaller by, over
-    the root of the sum of its squares. A value far out that is a mistake takes the
-    column away from all other rows, which then say that the clip pays.
+    Both models have as many coefficients, so the smaller sum of squares decides. A
+    value far out that is a mistake takes the column away from all other rows, which
+    then say that the clip pays.
 
     Examples
     --------
@@ -44,18 +40,15 @@ def clip_pays(
     >>> clip_pays(z, np.tanh(z), np.sign(z), None)
     True
     """
-    own = np.ones(len(z)) if weight is None else weight
-    # Weights below one on average are shares; others say how often a row was seen.
-    own = own * max(1.0, len(own) / own.sum())
+    root = np.ones((len(z), 1)) if weight is None else np.sqrt(weight)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(np.square(z).sum()):
             return True
-        gain = _squares_left(z, pulls, own) - _squares_left(clipped, pulls, own)
-        return bool(own @ gain > ERRORS * np.sqrt(own @ np.square(gain)))
+    return _squares_left(clipped, pulls, root) < _squares_left(z, pulls, root)
 
 
-def _squares_left(columns: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Squared residuals of each row, (n,)."""
-    x, root = np.hstack([columns, np.ones((len(columns), 1))]), np.sqrt(weight)[:, None]
-    coefficients = np.linalg.lstsq(x * root, y * root, rcond=None)[0]
-    return np.asarray(np.square(y - x @ coefficients).sum(axis=1))
+def _squares_left(columns: np.ndarray, y: np.ndarray, root: np.ndarray) -> float:
+    """Weighted sum of the squared residuals."""
+    x = np.hstack([columns, np.ones((len(columns), 1))]) * root
+    coefficients = np.linalg.lstsq(x, y * root, rcond=None)[0]
+    return float(np.square(y * root - x @ coefficients).sum())

@@ -109,6 +109,20 @@ def test_evidence_of_a_logit_is_its_own_fixed_point():
     assert ours.alpha * (oracle.coef_**2).sum() == pytest.approx(gamma, rel=0.03)
 
 
+def test_a_column_beside_its_square_is_not_penalised():
+    """Ridge would flatten a hump whose two coefficients are large."""
+    rng = np.random.default_rng(0)
+    age = rng.uniform(20.0, 60.0, 800)
+    X = StandardScaler().fit_transform(np.c_[age, age**2])
+    hump = 1.5 - np.square((age - 42.0) / 12.0)
+    y = hump + 6.0 * rng.standard_normal(800)
+    block = solved(X, y).block.numpy()
+    ols = np.linalg.lstsq(np.c_[X, np.ones(800)], y, rcond=None)[0]
+    np.testing.assert_allclose(block[:, 0], ols, rtol=1e-3)
+    ridge = BayesianRidge().fit(X, y).coef_
+    assert np.abs(ridge).max() < 0.9 * np.abs(ols).max()
+
+
 def test_noise_is_penalised_away():
     noise = RNG.normal(size=N)
     assert float(solved(X, noise).block[:-1].abs().max()) < 0.1

@@ -6,6 +6,7 @@ twice; p = d + 1 rows of a block, the intercept last; m outputs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,9 @@ _TOLERANCE = 1e-2
 # nothing of the coefficients would send it to infinity, and rows that are fitted
 # without error to zero, where rounding errors would choose among the solutions.
 _LEAST, _MOST = 1e-6, 1e6
+# With a smaller F, Zellner's prior shrinks by more than a quarter, and least squares do
+# not stand for it any more.
+_LEAST_F = 4.0
 # Losses whose likelihood knows no scale of its own.
 _WITHOUT_SCALE = ("log_loss", "multinomial")
 
@@ -76,7 +80,53 @@ def evident(problem: Regression, total: float, block: Tensor) -> Solution:
         if settled and size <= _TOLERANCE * float(block.abs().max()):
             break
     assert alpha is not None
-    return Solution(block, alpha)
+    ridge = Solution(block, alpha)
+    if problem.loss.name != "squared_error" or block.shape[1] > 1:
+        return ridge
+    return _ridge_or_least_squares(replace(problem, decay=0.0), total, ridge)
+
+
+def _ridge_or_least_squares(
+    problem: Regression, total: float, ridge: Solution
+) -> Solution:
+    """Return least squares, hardly penalised, where the evidence is for these.
+
+    Ridge takes small coefficients for likely in all directions: of a column beside its
+    square it asks what hardly any curve has. Zellner's prior N(0, g phi (X'X)^-1) has
+    no such wish. Both evidences are relative to that of the intercept alone, with flat
+    priors on it and log phi; Zellner's, at the best g = F - 1, is equation 9 of Liang
+    et al. (2008), https://doi.org/10.1198/016214507000001337.
+    """
+    bare = problem.hessian(ridge.block)
+    curvatures = _curvatures(bare) * total
+    if not len(curvatures) or not curvatures.max() > 0.0:
+        return ridge
+    alpha, n = _LEAST * float(curvatures.max()), total - 1.0
+    hardly = replace(problem, decay=alpha / total)
+    plain = Solution(_one_step(hardly, ridge.block, bare)[0], alpha)
+    free = float((curvatures / (curvatures + alpha)).sum())
+    left = 2.0 * total * problem.gradient(plain.block)[0]
+    everything = 2.0 * total * _best_constant(problem, bare)
+    if not 0.0 < left < everything < math.inf or not n > free:
+        return ridge
+    F = (everything - left) / free / (left / (n - free))
+    if F < _LEAST_F:
+        return ridge
+    for_plain = 0.5 * (n - free) * math.log(F)
+    for_plain -= 0.5 * n * math.log1p((F - 1.0) * left / everything)
+    loss = 2.0 * total * problem.gradient(ridge.block)[0]
+    loss += ridge.alpha * float(ridge.block[:-1].square().sum())
+    for_ridge = -0.5 * float((curvatures / ridge.alpha).log1p().sum())
+    for_ridge -= 0.5 * n * math.log(loss / everything)
+    return plain if for_plain > for_ridge else ridge
+
+
+def _best_constant(problem: Regression, bare: Tensor) -> float:
+    """Mean loss of the intercept alone, by a Newton step: the loss is a square."""
+    block = bare.new_zeros(bare.shape[1::-1])
+    _, gradient = problem.gradient(block)
+    block[-1] -= gradient[-1] / bare[0, -1, 0, -1]
+    return problem.gradient(block)[0]
 
 
 def _one_step(problem: Regression, block: Tensor, bare: Tensor) -> tuple[Tensor, float]:
