@@ -91,12 +91,12 @@ dropout : float or 'auto', default='auto'
 standardize : bool, 'auto', 'standard' or 'robust', default='auto'
     How columns of numbers are scaled, by the weights of the rows trained on. True and
     'standard': to mean 0 and standard deviation 1. 'robust': to median 0 and
-    interquartile range 1 (half the range where that is 0), and then softly clipped
-    where that pays in a linear model,
-    ``z / sqrt(1 + (z / 3) ** 2)``; sparse columns are scaled as by 'standard'. False:
-    not at all. With either, targets of losses in their units have mean 0 and standard
-    deviation 1. Sparse columns are centred without becoming dense. 'auto' is 'robust'
-    for dense X with early stopping, else 'standard'.
+    interquartile range 1 (half the range where that is 0), and then softly clipped,
+    ``z / sqrt(1 + (z / 3) ** 2)``, but for regressions with an identity link where
+    least squares explain more without; sparse columns are scaled as by 'standard'.
+    False: not at all. With either, targets of losses in their units have mean 0 and
+    standard deviation 1. Sparse columns are centred without becoming dense. 'auto' is
+    'robust' for dense X with early stopping, else 'standard'.
 categorical_features : 'from_dtype', array-like of bool, int or str, or None, \
 default='from_dtype'
     Which columns hold categories: a mask, positions or names, as in
