@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+# A smaller share of all squares is none: of few rows both models may leave nothing.
+ROUNDING = 1e-9
+
 
 def clip_pays(
     z: np.ndarray, clipped: np.ndarray, pulls: np.ndarray, weight: np.ndarray | None
@@ -44,7 +47,8 @@ def clip_pays(
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(np.square(z).sum()):
             return True
-    return _squares_left(clipped, pulls, root) < _squares_left(z, pulls, root)
+    lost = _squares_left(clipped, pulls, root) - _squares_left(z, pulls, root)
+    return not lost > ROUNDING * float(np.square(pulls * root).sum())
 
 
 def _squares_left(columns: np.ndarray, y: np.ndarray, root: np.ndarray) -> float:
