@@ -175,7 +175,7 @@ def learned_units(
         targets = weighted_scaling(rows.y, rows.index, rows.own_weight)
     own = (rows.X, rows.index, rows.own_weight)
     if needs_design(rows, standardize, is_categorical):
-        pulls = _pulls(rows, targets, target)
+        pulls = _pulls(rows, targets, target) if standardize == "robust" else None
         design = learn_design(*own, is_categorical, standardize, most_one_hot, pulls)
         return Units(None, targets, design)
     inputs = weighted_scaling(*own) if standardize else None
@@ -187,9 +187,7 @@ def _pulls(rows: Rows, targets: Scaling | None, target: Target) -> np.ndarray | 
     if not target.loss.scales_target:
         return None
     y = target_table(rows.y[rows.index], targets, target.loss, torch.float64)
-    own = rows.own_weight
-    weight = np.ones(len(y)) if own is None else own / own.max()
-    return pulls_of_constant(y, weight, target.loss)
+    return pulls_of_constant(y, rows.own_weight, target.loss)
 
 
 def needs_design(

@@ -17,7 +17,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from .encoding import Scaling, row_chunks, weighted_quantiles, weighted_scaling
+from .encoding import (
+    Scaling,
+    row_chunks,
+    thinned,
+    weighted_quantiles,
+    weighted_scaling,
+)
 from .engine.expansion import Expansion
 from .tails import clip_pays
 
@@ -242,7 +248,7 @@ def learn_design(
     )
     if design.clip is None or pulls is None:
         return design
-    some = slice(None, None, -(-len(rows) // MOST_ROWS))
+    some = thinned(len(rows), MOST_ROWS)
     own = None if weight is None else weight[some]
     return _clipped_where_it_pays(design, X[rows[some]], pulls[some], own)
 

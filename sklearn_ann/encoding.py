@@ -31,6 +31,11 @@ def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
     yield from gen_batches(n_rows, max(1, CHUNK_NUMBERS // max(1, n_columns)))
 
 
+def thinned(n_rows: int, most: int) -> slice:
+    """Take every so many of the rows, so that they are no more than ``most``."""
+    return slice(None, None, -(-n_rows // most))
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """An affine change of units: scaled = (value - mean) / scale.

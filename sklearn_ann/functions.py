@@ -20,7 +20,7 @@ from .encoding import Scaling
 from .engine.architecture import Architecture
 from .engine.losses import Loss
 from .model import Ensemble, Model
-from .moved_rows import Move, MovedRows, dense
+from .moved_rows import Move, MovedRows, as_tensor
 from .nearby import Nearby
 from .reading import Reading
 
@@ -100,7 +100,7 @@ class NetworkFunction:
 
     def at(self, reading: Reading, rows: Table) -> Values:
         """Predictions for raw rows, as a function of the parameters."""
-        z = dense(reading.transform(rows.native))
+        z = as_tensor(reading.transform(rows.native))
         bent = self.bend(z)
         return lambda theta: self(theta, z, bent)
 
@@ -111,11 +111,11 @@ class NetworkFunction:
 
     def beside(self, reading: Reading, rows: Table) -> Callable[[Table], Tensor]:
         """Predictions (L, b, m) for tables of L moves of b rows, in any columns."""
-        z = dense(reading.transform(rows.native))
+        z = as_tensor(reading.transform(rows.native))
         around = self.around(z)
 
         def found(moved: Table) -> Tensor:
-            there = dense(reading.transform(moved.native)).view(-1, *z.shape)
+            there = as_tensor(reading.transform(moved.native)).view(-1, *z.shape)
             return around(Move.between(z, there))
 
         return found

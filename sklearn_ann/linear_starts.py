@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from .encoding import thinned
 from .engine.architecture import Architecture
 from .engine.device import stored_dtype
 from .engine.evidence import Solution, evident
@@ -147,7 +148,7 @@ def _penalty_without_curvature(
 def _problem(request: Request) -> tuple[Regression, float]:
     """Return the linear model's problem, of some of the rows, and their number."""
     fit = request.fit
-    some = slice(None, None, -(-len(fit.index) // MOST_ROWS))
+    some = thinned(len(fit.index), MOST_ROWS)
     index = fit.index[some]
     weight = torch.ones(len(index)) if fit.weight is None else fit.weight[some]
     weight = weight.double()

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from sklearn.compose import ColumnTransformer
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from .columns import Table, stacked
+from .design import dense
 from .reading import DesignStep, Reading
 
 
@@ -57,10 +57,9 @@ class Move:
         return replace(self, values=self.values[:, place])
 
 
-def dense(Z: Any) -> Tensor:
+def as_tensor(Z: Any) -> Tensor:
     """Copy transformed rows to float64, (b, d)."""
-    rows = Z.toarray() if sp.issparse(Z) else Z
-    return torch.from_numpy(np.array(rows, np.float64, order="C"))
+    return torch.from_numpy(np.array(dense(Z), np.float64, order="C"))
 
 
 class MovedRows:
@@ -101,8 +100,18 @@ class MovedRows:
         return Move.between(self.z, torch.cat(moved).view(-1, *self.z.shape))
 
     def tables(self, j: int | None, values: Sequence[Any]) -> list[Table]:
-        """Raw rows with other values in a column: a table for each, or one for all."""
-        return tables_of(self.reading, self.rows, j, values)
+        """Raw rows with other values in a column: a table for each, or one for all.
+
+        One below the other where calls are dear.
+        """
+        rows = self.rows
+        if j is None:
+            return [rows for _ in values]
+        if not dear(self.reading, rows):
+            return [rows.with_column(j, value) for value in values]
+        if all(np.ndim(value) == 0 for value in values):
+            return [rows.with_levels(j, values)]
+        return [stacked([rows.with_column(j, value) for value in values])]
 
     def change(
         self, j: int, low: np.ndarray, high: np.ndarray
@@ -113,7 +122,7 @@ class MovedRows:
         return move.columns, above - below
 
     def _through(self, table: Table) -> Tensor:
-        return dense(self.reading.transform(table.native))
+        return as_tensor(self.reading.transform(table.native))
 
     def _by_parts(self, j: int, values: Sequence[Any]) -> Move | None:
         """Ask those parts alone that take the column; None where that cannot be."""
@@ -131,22 +140,6 @@ class MovedRows:
             return Move(columns, torch.from_numpy(found))
         move = Move.between(self.z[:, columns], torch.from_numpy(found))
         return replace(move, columns=[columns[c] for c in move.columns])
-
-
-def tables_of(
-    reading: Reading, rows: Table, j: int | None, values: Sequence[Any]
-) -> list[Table]:
-    """Raw rows with other values in a column: one table for each, or one for all.
-
-    One below the other where calls are dear.
-    """
-    if j is None:
-        return [rows for _ in values]
-    if not dear(reading, rows):
-        return [rows.with_column(j, value) for value in values]
-    if all(np.ndim(value) == 0 for value in values):
-        return [rows.with_levels(j, values)]
-    return [stacked([rows.with_column(j, value) for value in values])]
 
 
 def dear(reading: Reading, rows: Table) -> bool:
@@ -205,8 +198,8 @@ class Part:
         found = X.iloc[:, 0] if self.single else X
         if self.transformer != "passthrough":
             found = self.transformer.transform(found)
-        found = found.toarray() if sp.issparse(found) else np.asarray(found)
-        return found.astype(np.float64).reshape(len(X), -1)
+        found = np.asarray(dense(found), dtype=np.float64)
+        return found.reshape(len(X), -1)
 
 
 def parts_of(reading: Reading, rows: Table) -> list[Part] | None:

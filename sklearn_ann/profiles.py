@@ -20,7 +20,7 @@ from .engine.device import threads
 from .evaluation import Averaging, averages
 from .fit_rows import checked_rows_of_fit
 from .functions import NetworkFunction, function_of, output_labels, predictions
-from .moved_rows import dense
+from .moved_rows import as_tensor
 from .quantities import Column, Quantity, effects_asked, predictions_asked, read_columns
 from .reading import Reading, read
 from .replicates import Replicates
@@ -293,7 +293,7 @@ def _members(reading: Reading) -> Predictor:
     ]
 
     def predicted(table: Table) -> np.ndarray:
-        z = dense(reading.transform(table.native))
+        z = as_tensor(reading.transform(table.native))
         return np.stack([f(f.theta, z, f.bend(z)).numpy() for f in functions])
 
     return predicted

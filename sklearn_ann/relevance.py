@@ -168,9 +168,10 @@ def _bins(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, column)
 
 
-def pulls_of_constant(y: Tensor, weight: np.ndarray, loss: Loss) -> np.ndarray:
+def pulls_of_constant(y: Tensor, weight: np.ndarray | None, loss: Loss) -> np.ndarray:
     """Return where each row pulls the raw outputs of the best constant, (n, m)."""
-    constant = loss.start(y, torch.from_numpy(weight))
+    own = None if weight is None else torch.from_numpy(weight)
+    constant = loss.start(y, own)
     raw = constant.double().expand(len(y), -1).contiguous()
     y = y if loss.y_dtype == "int64" else y.double()
     return loss.gradient(raw, y, torch.empty_like(raw)).numpy()

@@ -83,7 +83,7 @@ def evident(problem: Regression, total: float, block: Tensor) -> Solution:
     ridge = Solution(block, alpha)
     if problem.loss.name != "squared_error" or block.shape[1] > 1:
         return ridge
-    return _ridge_or_least_squares(replace(problem, decay=0.0), total, ridge)
+    return _ridge_or_least_squares(problem, total, ridge)
 
 
 def _ridge_or_least_squares(
@@ -94,8 +94,7 @@ def _ridge_or_least_squares(
     Ridge takes small coefficients for likely in all directions: of a column beside its
     square it asks what hardly any curve has. Zellner's prior N(0, g phi (X'X)^-1) has
     no such wish. Both evidences are relative to that of the intercept alone, with flat
-    priors on it and log phi; Zellner's, at the best g = F - 1, is equation 9 of Liang
-    et al. (2008), https://doi.org/10.1198/016214507000001337.
+    priors on it and log phi.
     """
     bare = problem.hessian(ridge.block)
     curvatures = _curvatures(bare) * total
@@ -105,20 +104,28 @@ def _ridge_or_least_squares(
     hardly = replace(problem, decay=alpha / total)
     plain = Solution(_one_step(hardly, ridge.block, bare)[0], alpha)
     free = float((curvatures / (curvatures + alpha)).sum())
-    left = 2.0 * total * problem.gradient(plain.block)[0]
     everything = 2.0 * total * _best_constant(problem, bare)
-    if not 0.0 < left < everything < math.inf or not n > free:
+    left = 2.0 * total * problem.gradient(plain.block)[0] / everything
+    if not 0.0 < left < 1.0 or not n > free:
         return ridge
-    F = (everything - left) / free / (left / (n - free))
-    if F < _LEAST_F:
-        return ridge
-    for_plain = 0.5 * (n - free) * math.log(F)
-    for_plain -= 0.5 * n * math.log1p((F - 1.0) * left / everything)
     loss = 2.0 * total * problem.gradient(ridge.block)[0]
     loss += ridge.alpha * float(ridge.block[:-1].square().sum())
     for_ridge = -0.5 * float((curvatures / ridge.alpha).log1p().sum())
     for_ridge -= 0.5 * n * math.log(loss / everything)
-    return plain if for_plain > for_ridge else ridge
+    return plain if _evidence_of_zellner(left, free, n) > for_ridge else ridge
+
+
+def _evidence_of_zellner(left: float, free: float, n: float) -> float:
+    """Logarithm of the evidence for Zellner's prior, at the best g = F - 1.
+
+    Liang et al. (2008), https://doi.org/10.1198/016214507000001337, equation 9, of the
+    share of the squares that ``free`` coefficients leave, with n = rows less one; minus
+    infinity where least squares do not stand for it.
+    """
+    F = (1.0 - left) / free / (left / (n - free))
+    if F < _LEAST_F:
+        return -math.inf
+    return 0.5 * (n - free) * math.log(F) - 0.5 * n * math.log1p((F - 1.0) * left)
 
 
 def _best_constant(problem: Regression, bare: Tensor) -> float:

@@ -11,12 +11,9 @@ from torch import Tensor
 
 from .fit import Fit, Status
 from .lbfgs import LBFGS
-from .losses import Loss
 from .network import NetworkStack
 from .newton import MOST_PARAMETERS, Regression, newton
 from .objective import full_batches, objective
-from .optimizers import SolverOptions
-from .rows import RowSet
 from .solvers import Polish, Solver
 
 # L-BFGS ends when an iteration gains less than this share of the objective: the
@@ -40,15 +37,8 @@ def _has_arrived(before: float, now: float, slope: float, tol: float) -> bool:
 class QuasiNewton(Solver):
     """Iterations of L-BFGS on all rows; Newton's method at the end of a regression."""
 
-    def __init__(
-        self,
-        stack: NetworkStack,
-        rows: RowSet,
-        loss: Loss,
-        options: SolverOptions,
-        fits: Sequence[Fit],
-    ) -> None:
-        super().__init__(stack, rows, loss, options, fits)
+    def _set_up(self, fits: Sequence[Fit]) -> None:
+        stack = self.stack
         self._prepare()
         self._kept = any(f.keeper is not None for f in fits)
         states = [f.state for f in fits if f.state and f.state.solver]

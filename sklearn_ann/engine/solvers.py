@@ -97,6 +97,11 @@ class Solver:
             else np.random.Generator(np.random.SFC64(_stream(f.seed, 2)))
             for f in fits
         ]
+        self._set_up(fits)
+
+    def _set_up(self, fits: Sequence[Fit]) -> None:
+        """Make what this kind of solver needs before its first epoch."""
+        raise NotImplementedError
 
     def _array(self, name: str) -> np.ndarray:
         return np.array([getattr(s, name) for s in self.settings], dtype=float)
@@ -143,15 +148,8 @@ class Solver:
 class Descent(Solver):
     """Minibatch steps of SGD or Adam."""
 
-    def __init__(
-        self,
-        stack: NetworkStack,
-        rows: RowSet,
-        loss: Loss,
-        options: SolverOptions,
-        fits: Sequence[Fit],
-    ) -> None:
-        super().__init__(stack, rows, loss, options, fits)
+    def _set_up(self, fits: Sequence[Fit]) -> None:
+        stack, options = self.stack, self.options
         self.optimizer = (
             SGD(stack, self._array("momentum"), options)
             if options.name == "sgd"
