@@ -23,7 +23,8 @@ from .engine.device import DTYPES, resolve_device, resolve_dtype, stored_dtype
 from .engine.embeddings import Embedding
 from .engine.fit import Settings
 from .engine.layers import ACTIVATIONS, INITIALIZERS
-from .engine.optimizers import SCHEDULES, SOLVERS, SolverOptions
+from .engine.optimizers import SOLVERS, SolverOptions
+from .engine.schedules import SCHEDULES
 
 REGRESSION_LOSSES = (
     "squared_error",

@@ -32,7 +32,7 @@ from sklearn_ann.engine.layers import ACTIVATIONS
 from sklearn_ann.engine.losses import make_loss
 from sklearn_ann.engine.network import NetworkStack
 from sklearn_ann.engine.objective import accumulate, full_batches, mean_losses
-from sklearn_ann.engine.optimizers import Penalty
+from sklearn_ann.engine.penalties import Penalty
 from sklearn_ann.engine.rows import row_set
 
 # Columns 0, 2 and 3 are numbers; 1 and 4 are codes of so many levels.

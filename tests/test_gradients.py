@@ -24,7 +24,7 @@ from sklearn_ann.engine.layers import ACTIVATIONS, INITIALIZERS
 from sklearn_ann.engine.losses import Loss
 from sklearn_ann.engine.network import NetworkStack
 from sklearn_ann.engine.objective import accumulate, full_batches, mean_losses
-from sklearn_ann.engine.optimizers import Penalty, clip_gradient_norms
+from sklearn_ann.engine.penalties import Penalty, clip_gradient_norms
 from sklearn_ann.engine.rows import row_set
 
 # Two ways of computing one number in float64; what is seen is below 1e-13.

@@ -109,18 +109,33 @@ def test_evidence_of_a_logit_is_its_own_fixed_point():
     assert ours.alpha * (oracle.coef_**2).sum() == pytest.approx(gamma, rel=0.03)
 
 
-def test_a_column_beside_its_square_is_not_penalised():
-    """Ridge would flatten a hump whose two coefficients are large."""
+def hump(noise):
+    """A column beside its square, whose coefficients are large and of two signs."""
     rng = np.random.default_rng(0)
     age = rng.uniform(20.0, 60.0, 800)
-    X = StandardScaler().fit_transform(np.c_[age, age**2])
-    hump = 1.5 - np.square((age - 42.0) / 12.0)
-    y = hump + 6.0 * rng.standard_normal(800)
-    block = solved(X, y).block.numpy()
-    ols = np.linalg.lstsq(np.c_[X, np.ones(800)], y, rcond=None)[0]
-    np.testing.assert_allclose(block[:, 0], ols, rtol=1e-3)
+    bent = 1.5 - np.square((age - 42.0) / 12.0)
+    columns = StandardScaler().fit_transform(np.c_[age, age**2])
+    return columns, bent + noise * rng.standard_normal(800)
+
+
+def least_squares(X, y):
+    return np.linalg.lstsq(np.c_[X, np.ones(len(X))], y, rcond=None)[0]
+
+
+def test_a_column_beside_its_square_is_not_penalised():
+    """Ridge would flatten a hump."""
+    X, y = hump(noise=6.0)
+    ols = least_squares(X, y)
+    np.testing.assert_allclose(solved(X, y).block[:, 0], ols, rtol=1e-3)
     ridge = BayesianRidge().fit(X, y).coef_
     assert np.abs(ridge).max() < 0.9 * np.abs(ols).max()
+
+
+def test_a_hump_that_noise_may_have_made_is():
+    """F is 3, and Zellner's prior itself would shrink least squares by a third."""
+    X, y = hump(noise=8.0)
+    found = solved(X, y).block[:-1, 0].abs().max()
+    assert found < 0.5 * np.abs(least_squares(X, y)).max()
 
 
 def test_noise_is_penalised_away():

@@ -15,7 +15,7 @@ from sklearn_ann.engine.feeder import Feeder
 from sklearn_ann.engine.fit import Status
 from sklearn_ann.engine.network import NetworkStack
 from sklearn_ann.engine.objective import accumulate
-from sklearn_ann.engine.optimizers import Penalty
+from sklearn_ann.engine.penalties import Penalty
 from sklearn_ann.engine.rows import row_set
 
 # The same arithmetic in another order, in float64, over some tens of steps.

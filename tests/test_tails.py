@@ -30,18 +30,22 @@ def test_the_rows_decide(y, clip):
 
 
 def test_a_linear_relation_far_out_is_ols():
-    """With clipped columns a tenth of R2 is lost."""
+    """With clipped columns .007 of R2 would be lost."""
     train, test = slice(1000), slice(1000, None)
     ours = ANNRegressor(random_state=0).fit(X[train], LINEAR[train])
     ols = LinearRegression().fit(X[train], LINEAR[train])
     best = r2_score(LINEAR[test], ols.predict(X[test]))
-    assert r2_score(LINEAR[test], ours.predict(X[test])) > best - 0.005
+    assert r2_score(LINEAR[test], ours.predict(X[test])) > best - 0.001
 
 
 def test_links_that_bend_the_tails_keep_the_clip():
-    assert clip_of(ANNClassifier(**QUICK).fit(X, LINEAR > 1.0)) == CLIP
-    counts = RNG.poisson(np.exp(np.minimum(LINEAR, 3.0)))
+    """Although least squares of these explain more without it."""
+    likely = RNG.uniform(size=1500) < X[:, 0] / X[:, 0].max()
+    counts = RNG.poisson(X[:, 0])
+    assert clip_of(ANNClassifier(**QUICK).fit(X, likely)) == CLIP
     assert clip_of(ANNRegressor(loss="poisson", **QUICK).fit(X, counts)) == CLIP
+    assert clip_of(ANNRegressor(**QUICK).fit(X, likely.astype(float))) is None
+    assert clip_of(ANNRegressor(**QUICK).fit(X, counts)) is None
 
 
 def test_missing_numbers_and_categories_stay_what_they_are():

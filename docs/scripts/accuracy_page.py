@@ -53,6 +53,7 @@ def main() -> None:
     """Write the page."""
     measured = tables(sys.argv[1:])
     if "--ablation" in sys.argv:
+        # Tables begin with the date of their measurement.
         words = ABLATION.read_text(encoding="utf-8").partition("\n20")[0]
         ABLATION.write_text(f"{words}\n{measured}", encoding="utf-8")
     else:

@@ -36,6 +36,11 @@ from .mixed import MixedPass
 from .passes import Pass
 
 
+def shared(values: np.ndarray) -> bool:
+    """Whether all networks have the same value."""
+    return bool((values == values[0]).all())
+
+
 class NetworkStack:
     """K networks of one architecture in one flat tensor.
 

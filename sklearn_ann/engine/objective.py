@@ -8,7 +8,7 @@ from torch import Tensor
 from .feeder import Block, Feeder
 from .losses import Loss
 from .network import NetworkStack
-from .optimizers import Penalty
+from .penalties import Penalty
 from .rows import RowSet
 
 

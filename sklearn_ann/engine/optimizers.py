@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from .device import sent
-from .network import NetworkStack
+from .network import NetworkStack, shared
+
+SOLVERS = ("sgd", "adam", "adamw", "lbfgs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,6 @@ class SolverOptions:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     max_fun: int = 15_000
-
-
-def shared(values: np.ndarray) -> bool:
-    """Whether all networks have the same value."""
-    return bool((values == values[0]).all())
 
 
 class Optimizer:
@@ -401,137 +398,3 @@ class Adam(Optimizer):
 def _one_less_power(base: float, exponent: Tensor) -> Tensor:
     """1 - base^exponent, without loss where that is small."""
     return (exponent * math.log(base)).expm1_().neg_() if base else exponent.sign()
-
-
-class Penalty:
-    """L2 and L1 penalties on the weights, network by network; biases are free.
-
-    Adds ``decay w + l1 sign(w)`` to the gradient, or, decoupled (Loshchilov and Hutter
-    2019), takes ``rate decay w`` from the weights before the step, or all of them where
-    that is more: a penalty draws to zero, not beyond.
-
-    Parameters
-    ----------
-    stack : NetworkStack
-    decay, l1 : ndarray of shape (K,)
-        Penalties divided by the network's sum of row weights.
-    decoupled : bool
-
-    Attributes
-    ----------
-    pulls : list of callable
-        Together they add the penalties' gradient to the stack's: none, one or two.
-    """
-
-    def __init__(
-        self, stack: NetworkStack, decay: np.ndarray, l1: np.ndarray, decoupled: bool
-    ) -> None:
-        self.stack, self._decoupled = stack, decoupled
-        self._decays, self._l1s = decay, l1
-        mask = stack.weight_mask()
-        self._decay = self._on_weights(decay, mask)
-        self._half_decay = None if self._decay is None else 0.5 * self._decay
-        self._l1 = self._on_weights(l1, mask)
-        self._left: Tensor | None = None
-        self.pulls = self._make_pulls()
-
-    def _on_weights(self, values: np.ndarray, mask: Tensor) -> Tensor | None:
-        if not values.any():
-            return None
-        if shared(values):
-            return mask * float(values[0])
-        spread = self.stack.spread(torch.from_numpy(values).to(mask.dtype))
-        return spread.mul_(mask)
-
-    def _make_pulls(self) -> list[Callable[[], object]]:
-        gradient, flat, l1 = self.stack.gradient, self.stack.flat, self._l1
-        calls: list[Callable[[], object]] = []
-        if self._decay is not None and not self._decoupled:
-            calls.append(functools.partial(gradient.addcmul_, flat, self._decay))
-        if l1 is not None:
-            calls.append(lambda: gradient.addcmul_(flat.sign(), l1))
-        return calls
-
-    def shrinker(self, rate: float | Tensor) -> list[Callable[[], object]]:
-        """Return what takes the decoupled decay of one step at this rate, if any."""
-        if not self._decoupled or self._decay is None:
-            return []
-        if self._left is None:  # one for all rates: a captured step reads it
-            self._left = torch.empty_like(self._decay)
-        torch.mul(self._decay, rate, out=self._left).neg_().add_(1.0).clamp_(min=0.0)
-        return [functools.partial(self.stack.flat.mul_, self._left)]
-
-    def value(self) -> Tensor:
-        """Return the penalties' part of the objective, (K,)."""
-        flat, parts = self.stack.flat, []
-        if self._half_decay is not None:
-            parts.append(self.stack.sums(flat.square().mul_(self._half_decay)))
-        if self._l1 is not None:
-            parts.append(self.stack.sums(flat.abs().mul_(self._l1)))
-        if not parts:
-            return torch.zeros_like(flat[: self.stack.K])
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-    def select(self, stack: NetworkStack, keep: np.ndarray) -> Penalty:
-        """Follow the stack when networks leave it."""
-        return Penalty(stack, self._decays[keep], self._l1s[keep], self._decoupled)
-
-
-def clip_gradient_norms(stack: NetworkStack, limits: Tensor) -> Tensor:
-    """Scale each network's gradient down to its limit (Pascanu et al. 2013).
-
-    Returns the factors, (K,).
-
-    Parameters
-    ----------
-    stack : NetworkStack
-    limits : Tensor of shape (K,)
-        Largest Euclidean norms; inf for none.
-    """
-    norms = stack.sums(stack.gradient.square()).sqrt()
-    short = (norms > limits).logical_not_()
-    factor = (limits / norms).masked_fill_(short, 1.0)
-    stack.gradient.mul_(factor if stack.K == 1 else stack.spread(factor))
-    return factor
-
-
-def scheduled_rates(
-    schedule: str,
-    base: np.ndarray,
-    epoch: np.ndarray,
-    horizon: np.ndarray,
-    rows_seen: np.ndarray,
-    power_t: np.ndarray,
-) -> np.ndarray:
-    """Learning rates of the coming epoch, (K,).
-
-    Parameters
-    ----------
-    schedule : str
-        "constant" and "adaptive" (whose base is lowered by the loop) take the base as
-        it is; "invscaling" divides by (rows seen + 1)^power_t, as scikit-learn's;
-        "cosine" falls to zero along half a cosine (Loshchilov and Hutter 2017);
-        "one_cycle" rises from base / 25 to base over the first 30% of the epochs, then
-        falls to base / 1e4, along cosines (Smith and Topin 2019).
-    base : ndarray of shape (K,)
-    epoch, horizon : ndarray of shape (K,)
-        Epochs done in this call and epochs it may take.
-    rows_seen, power_t : ndarray of shape (K,)
-    """
-    if schedule == "invscaling":
-        return base / (rows_seen + 1.0) ** power_t
-    progress = np.clip(epoch / np.maximum(horizon, 1), 0.0, 1.0)
-    if schedule == "cosine":
-        return base * 0.5 * (1.0 + np.cos(np.pi * progress))
-    if schedule == "one_cycle":
-        rising = progress < 0.3
-        part = np.where(rising, progress / 0.3, (progress - 0.3) / 0.7)
-        low = np.where(rising, base / 25.0, base / 1e4)
-        wave = 0.5 * (1.0 - np.cos(np.pi * part))
-        return np.where(rising, low + (base - low) * wave, base - (base - low) * wave)
-    return base
-
-
-ONE_STEP_SOLVERS = ("sgd", "adam", "adamw")
-SOLVERS = (*ONE_STEP_SOLVERS, "lbfgs")
-SCHEDULES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")

@@ -18,16 +18,11 @@ from .graphs import StepGraphs
 from .losses import Loss
 from .network import NetworkStack
 from .objective import accumulate, full_batches, mean_losses, recorded
-from .optimizers import (
-    SGD,
-    Adam,
-    Penalty,
-    SolverOptions,
-    clip_gradient_norms,
-    scheduled_rates,
-)
+from .optimizers import SGD, Adam, SolverOptions
+from .penalties import Penalty, clip_gradient_norms
 from .replaying import Replay
 from .rows import RowSet
+from .schedules import scheduled_rates
 
 
 def _stream(seed: int, number: int) -> int:
