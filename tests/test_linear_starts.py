@@ -109,6 +109,16 @@ def test_evidence_of_a_logit_is_its_own_fixed_point():
     assert ours.alpha * (oracle.coef_**2).sum() == pytest.approx(gamma, rel=0.03)
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, -7.0, 1e100])
+@pytest.mark.parametrize("n", [2, 50])
+def test_a_target_that_does_not_vary_is_the_intercept(n, constant):
+    x = np.random.default_rng(0).normal(size=(n, 1))
+    block = solved(x, np.full(n, constant)).block[:, 0]
+    np.testing.assert_allclose(
+        block, [0.0, constant], rtol=0, atol=1e-12 * (1.0 + abs(constant))
+    )
+
+
 def hump(noise):
     """A column beside its square, whose coefficients are large and of two signs."""
     rng = np.random.default_rng(0)

@@ -105,6 +105,8 @@ def _ridge_or_least_squares(
     plain = Solution(_one_step(hardly, ridge.block, bare)[0], alpha)
     free = float((curvatures / (curvatures + alpha)).sum())
     everything = 2.0 * total * _best_constant(problem, bare)
+    if not everything > 0.0:  # a target that does not vary
+        return ridge
     left = 2.0 * total * problem.gradient(plain.block)[0] / everything
     if not 0.0 < left < 1.0 or not n > free:
         return ridge
