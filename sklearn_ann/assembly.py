@@ -28,12 +28,10 @@ from .encoding import (
     weighted_scaling,
 )
 from .engine.architecture import Architecture, Parameters
-from .engine.expansion import Expansion
 from .engine.fit import Fit, FitState
-from .engine.rows import SparseRows
 from .model import Model, Units, fold, unfold
 from .parameters import Plan
-from .relevance import learned_paces, pulls_of_constant
+from .relevance import pulls_of_constant
 from .resampling import hold_out, positive_rows
 
 
@@ -245,13 +243,10 @@ def list_fits(
     intercept = None if resumed else model.loss.start(y[index], weight).numpy()
     given = checked_starts(given, model.architecture)
     edges = [] if resumed is not None else bin_edges(rows, model)
-    shrink, pace = _paces(train, plan, model)
     fits = []
     for i in range(1 if memory else n_init):
         own_seed = seed if i == 0 else restart_seed(seed, i)
         start = starting_row(own_seed, init, intercept, model, given, resumed, edges)
-        if shrink is not None and resumed is None and given == (None, None):
-            start *= shrink
         fits.append(
             Fit(
                 x,
@@ -267,32 +262,11 @@ def list_fits(
                 weight_val=validation[3],
                 state=memory.state if memory else None,
                 keep_state=keep_state,
-                expansion=_expansion(model),
-                pace=pace,
+                expansion=None if model.design is None else model.design.expansion,
+                pace=memory.state.pace if memory and memory.state else None,
             )
         )
     return fits
-
-
-def _paces(
-    train: tuple, plan: Plan, model: Model
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return factors (P,) of the start and of the learning rates, if columns have any.
-
-    Networks that start as the linear model and stop early have, where rows are dense
-    and the solver has a learning rate.
-    """
-    x, y, index, weight = train
-    stops = plan.settings.early_stopping and plan.architecture.linear_skip
-    if not stops or isinstance(x, SparseRows) or plan.options.name == "lbfgs":
-        return None, None
-    weight = None if weight is None else weight.double().numpy()
-    own = x[index], y[index], weight, model.loss
-    return learned_paces(*own, plan.architecture, _expansion(model))
-
-
-def _expansion(model: Model) -> Expansion | None:
-    return None if model.design is None else model.design.expansion
 
 
 def _tables(

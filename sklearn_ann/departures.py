@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .encoding import target_table
 from .engine.fit import Fit, Outcome
 from .fitting import linear_models
 from .guarding import final_loss
+from .held_out import mean_gain
 from .linear_starts import linear_part
 from .requests import Request
 
@@ -91,15 +91,15 @@ def _gain_in_errors(trials: list[_Trial]) -> float:
 
     Each network's best epoch was chosen on the rows that judge it. That of all of them
     together is hardly: so the gain is the best that any one epoch gives their mean.
-    Its error comes from differences of row losses, summed by row or group, since
-    members hold out some rows in common.
     """
     curves = [_gains_by_epoch(trial.outcome) for trial in trials]
     shortest = min(map(len, curves))
     # Of networks that diverge: no gain.
     with np.errstate(over="ignore", invalid="ignore"):
         gain = np.mean([curve[:shortest] for curve in curves], axis=0).max()
-        error = _standard_error(trials)
+        jobs = [trial.job for trial in trials]
+        starts = [trial.fit.start for trial in trials]
+        _, error = mean_gain(jobs, starts, [trial.outcome.row for trial in trials])
     if not gain > 0.0 or not np.isfinite(error):
         return 0.0
     return float(gain / error) if error > 0.0 else np.inf
@@ -108,36 +108,6 @@ def _gain_in_errors(trials: list[_Trial]) -> float:
 def _gains_by_epoch(outcome: Outcome) -> np.ndarray:
     record = outcome.record
     return np.nan_to_num(np.array(record.scores), nan=-np.inf) - record.start_score
-
-
-def _standard_error(trials: list[_Trial]) -> float:
-    """Return the standard error of the mean difference of losses, start to end."""
-    first = trials[0].job
-    sums, counts = np.zeros((2, len(first.held_out.labels)))
-    for trial in trials:
-        held = trial.job.held_out
-        weight = np.ones(len(held.index)) if held.weight is None else held.own_weight
-        before, after = (
-            _row_losses(trial, row) for row in (trial.fit.start, trial.outcome.row)
-        )
-        sums[held.index] += weight * (before - after)
-        counts[held.index] += weight
-    total = counts.sum()
-    parts, shares = sums / total, counts / total
-    deviations = parts - parts.sum() * shares
-    if first.clusters is not None:
-        deviations = np.bincount(first.clusters, deviations)
-    return float(np.sqrt(np.square(deviations).sum()))
-
-
-def _row_losses(trial: _Trial, row: np.ndarray) -> np.ndarray:
-    """Losses of a network's held-out rows, (n_held,), in its own units."""
-    model, held = trial.job.model, trial.job.held_out
-    raw = model.fitted(row).raw(held.X[held.index])
-    if model.targets is not None and model.folds_targets:
-        raw = (raw - model.targets.mean) / model.targets.scale
-    y = target_table(held.y[held.index], model.targets, model.loss, torch.float64)
-    return np.asarray(model.loss.values(torch.from_numpy(raw), y))
 
 
 def _linear_model_of_all_rows(trial: _Trial) -> np.ndarray | None:

@@ -122,6 +122,13 @@ class Design:
         return plain + sum(each.count for each in self.one_hot) + len(self.lookups)
 
     @property
+    def origins(self) -> np.ndarray:
+        """Raw column that each column of a compact table comes from, (columns,)."""
+        coded = [own.column for own in (*self.one_hot, *self.lookups)]
+        own = (self.numbers, self.numbers[self.gaps], np.array(coded, dtype=np.intp))
+        return np.concatenate(own).astype(np.intp)
+
+    @property
     def last_units(self) -> Scaling | None:
         """Change of units that it ends with, of all columns; None where it clips."""
         if self.scaling is None or self.clip is not None:

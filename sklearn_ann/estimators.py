@@ -48,7 +48,6 @@ from .assembly import (
     draw_seed,
 )
 from .defaults import decided
-from .departures import judged
 from .docstrings import documented
 from .encoding import ClassTarget, RegressionTarget, Target, refuse_gaps
 from .engine.fit import Outcome, Status
@@ -64,6 +63,7 @@ from .notebook import fitted_html
 from .parameters import (
     check_dense,
 )
+from .scouts import requests_of, settled
 from .signatures import ClassifierParameters, RegressorParameters
 from .states import apart, together
 
@@ -165,8 +165,8 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
             return train_members(self, asked, X, y, sample_weight, memory, options)
         job = assemble(asked, X, y, sample_weight, memory, **options)
         job.watcher.estimator = self
-        job.watcher.begin(job.fits)
-        outcomes = judged([job], fit_networks(job.requests))
+        job.watcher.begin(job.fits, job.even)
+        (job,), outcomes = settled([job], fit_networks(requests_of([job])))
         kept = self._keep(job, outcomes)
         job.watcher.end(kept.row, kept.note)
         # A single epoch is all that partial_fit is asked for.
@@ -178,7 +178,7 @@ class _BaseANN(FittedNetworkMixin, CallbackSupportMixin, BaseEstimator):
         """Become fitted: keep the best of a job's outcomes, and return it."""
         best = min(outcomes, key=final_loss)
         self.__dict__.update(job.attributes(best.row))
-        self.__dict__.update(job.choices)
+        self.__dict__.update(job.choices, column_paces_=job.paces)
         self._keep_record(best, job.plan, job.seed)
         return best
 

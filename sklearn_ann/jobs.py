@@ -24,6 +24,7 @@ from .encoding import Target
 from .engine.fit import Fit
 from .model import Model, Units
 from .parameters import Plan, make_architecture, make_plan, most_one_hot
+from .relevance import at_pace, have_paces, learned_paces, of_features
 from .requests import Request
 from .watching import Attributes, Watcher, validation_scorer
 
@@ -38,6 +39,10 @@ class Job:
     ----------
     fits : list of Fit
         One, or one for each restart.
+    even : list of Fit
+        The same with all columns at one pace; none where that makes no difference.
+    paces : ndarray of shape (d,) or None
+        Of the user's columns.
     plan : Plan
     target : Target
     model : Model
@@ -58,6 +63,8 @@ class Job:
     """
 
     fits: list[Fit]
+    even: list[Fit]
+    paces: np.ndarray | None
     plan: Plan
     target: Target
     model: Model
@@ -73,12 +80,13 @@ class Job:
     @property
     def requests(self) -> list[Request]:
         """What to ask `fit_networks` for, in the order of the fits."""
+        return [self.request(fit) for fit in self.fits]
+
+    def request(self, fit: Fit) -> Request:
+        """Ask for a fit of this job's network."""
         plan, loss = self.plan, self.target.loss
         place = (plan.options, plan.device, plan.dtype)
-        return [
-            Request(fit, plan.architecture, loss, *place, self.starts_linear)
-            for fit in self.fits
-        ]
+        return Request(fit, plan.architecture, loss, *place, self.starts_linear)
 
 
 def assemble(
@@ -139,7 +147,7 @@ def assemble(
     if memory and memory.kind != plan.kind:
         memory = Memory(seed, None)  # another solver cannot use this one's state
     attributes = functools.partial(estimator._attributes, model, target)
-    fits = list_fits(
+    plain = list_fits(
         rows,
         held_out,
         plan,
@@ -155,15 +163,22 @@ def assemble(
     )
     if held_out is not None:
         scorer = validation_scorer(estimator, held_out, attributes)
-        for fit in fits:
+        for fit in plain:
             fit.validate = scorer
     watcher = Watcher(estimator, rows, sample_weight, attributes)
     new = memory is None and all(start is None for start in given)
+    paces = _paces(plain[0], model, plan) if new else None
+    fits, even = plain, []
+    if paces is not None:
+        fits = at_pace(plain, paces, architecture)
+        even = at_pace(plain, np.ones_like(paces), architecture)
     clusters = None
     if groups is not None and held_out is not None and held_out.X is rows.X:
         clusters = group_codes(groups, len(everything.labels))
     return Job(
         fits,
+        even,
+        None if paces is None else of_features(paces, units.design),
         plan,
         target,
         model,
@@ -214,6 +229,14 @@ def _units(
         estimator.is_categorical_,
         most_one_hot(estimator),
     )
+
+
+def _paces(fit: Fit, model: Model, plan: Plan) -> np.ndarray | None:
+    """Return the columns' paces; None where they have none, or all the same."""
+    if not have_paces(fit, plan.architecture, plan.options.name):
+        return None
+    found = learned_paces(fit, model.loss, plan.architecture)
+    return found if found.min(initial=1.0) < 1.0 else None
 
 
 def _unfitted_model(

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.base import clone
 
 from .assembly import Memory, draw_seed
-from .departures import judged
 from .engine.fit import Outcome, Status
 from .fitting import fit_networks
 from .guarding import warn_of
 from .jobs import Job, assemble
 from .model import Ensemble
+from .scouts import requests_of, settled
 
 # The worst ending of a member is the ensemble's.
 _WORST_FIRST = (Status.DIVERGED, Status.MAX_ITER, Status.STOPPED, Status.CONVERGED)
@@ -53,9 +53,10 @@ def train_members(
     members, jobs = assemble_members(asked, X, y, sample_weight, memory, options)
     watcher = jobs[0].watcher
     watcher.estimator = ensemble
-    watcher.begin([fit for job in jobs for fit in job.fits])
-    outcomes = fit_networks([r for job in jobs for r in job.requests])
-    worst = keep_members(ensemble, members, jobs, judged(jobs, outcomes))
+    fits = [fit for job in jobs for fit in job.fits]
+    watcher.begin(fits, [fit for job in jobs for fit in job.even])
+    settling = settled(jobs, fit_networks(requests_of(jobs)))
+    worst = keep_members(ensemble, members, *settling)
     watcher.attributes = lambda row: _attributes(ensemble, members, jobs[0].target)
     watcher.end(worst.row, worst.note)
     if not options["incremental"] or worst.status is Status.DIVERGED:
@@ -141,7 +142,17 @@ def _keep_summary(ensemble: Any, members: list[Any], kept: list[Outcome]) -> Non
     worst = min(kept, key=lambda outcome: _WORST_FIRST.index(outcome.status))
     ensemble.status_ = worst.status.value
     ensemble.stays_linear_ = worst.linear
+    ensemble.column_paces_ = _mean_paces([member.column_paces_ for member in members])
     for name in ("n_layers_", "solver_", "alpha_", "batch_size_", "device_", "dtype_"):
         setattr(ensemble, name, getattr(members[0], name))
     for name in ("loss_curve_", "validation_scores_", "best_loss_", "_memory"):
         ensemble.__dict__.pop(name, None)  # of an earlier fit as a single network
+
+
+def _mean_paces(paces: list[np.ndarray | None]) -> np.ndarray | None:
+    """Average over members; those without are as good as at one pace."""
+    own = [each for each in paces if each is not None]
+    if not own:
+        return None
+    even = [np.ones_like(own[0])] * (len(paces) - len(own))
+    return np.mean(own + even, axis=0)

@@ -16,7 +16,6 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from .defaults import decided
-from .departures import judged
 from .encoding import has_gaps
 from .engine.fit import Outcome
 from .engine.rows import SparseRows
@@ -27,6 +26,7 @@ from .jobs import Job, assemble
 from .members import assemble_members, keep_members
 from .requests import Request
 from .resampling import Sample
+from .scouts import requests_of, settled
 
 # Tables that wait to be trained on: replicates that differ in their scales or
 # transformers have each their own.
@@ -122,7 +122,7 @@ class Asked:
     @property
     def requests(self) -> list[Request]:
         """What to ask `fit_networks` for."""
-        return [request for job in self.jobs for request in job.requests]
+        return requests_of(self.jobs)
 
     @property
     def tables(self) -> dict[int, int]:
@@ -133,10 +133,10 @@ class Asked:
 
     def keep(self, outcomes: list[Outcome]) -> Outcome:
         """Make the network fitted; return its outcome, or its members' worst."""
-        outcomes = judged(self.jobs, outcomes)
+        jobs, outcomes = settled(self.jobs, outcomes)
         if self.members:
-            return keep_members(self.network, self.members, self.jobs, outcomes)
-        return self.network._keep(self.jobs[0], outcomes)
+            return keep_members(self.network, self.members, jobs, outcomes)
+        return self.network._keep(jobs[0], outcomes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,11 @@ class Watcher:
             "metadata": metadata,
         }
 
-    def begin(self, fits: list[Fit]) -> None:
-        """Open the fit's context, and give every fit its hook, where anyone listens."""
+    def begin(self, fits: list[Fit], scouts: list[Fit]) -> None:
+        """Open the fit's context, and give every fit its hook, where anyone listens.
+
+        Nobody hears of scouts, but checkpoints keep them.
+        """
         estimator = self.estimator
         listening = bool(getattr(estimator, "_skl_callbacks", []))
         restarts = len(fits) > 1
@@ -70,7 +73,7 @@ class Watcher:
             return
         for callback in getattr(estimator, "_skl_callbacks", []):
             if hasattr(callback, "keep"):  # a Checkpoint
-                callback.keep(estimator, fits)
+                callback.keep(estimator, [*fits, *scouts])
         for i, fit in enumerate(fits):
             parent = self.context
             if restarts:

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import log_loss, r2_score
 
-from sklearn_ann import ANNRegressor, assembly, relevance
+from sklearn_ann import ANNRegressor, relevance
 
 NAMES = tuple(table.name for table in TABLES)
 LINEAR = PEERS[0]
@@ -726,16 +727,27 @@ def test_changes_of_the_ablation_take_effect_and_end():
 
 def test_changes_of_the_pace():
     shares = np.array([0.4, 0.1, 0.0])
-    own = relevance.paces(shares, 1000)
-    rates = {"only starts": [1.0] * 3, "never": own.start.tolist()}
-    for change, expected in rates.items():
-        with ablation.CHANGES[change]():
-            assert relevance.paces(shares, 1000).rate.tolist() == expected
     for change, exponent in (("sizes", 1 / 2), ("fourth root", 1 / 4)):
         with ablation.CHANGES[change]():
-            assert relevance.paces(shares, 1000).start[1] == 0.25**exponent
-    with ablation.CHANGES["one pace"]():
-        assert assembly._paces() == (None, None)
+            assert relevance.paces(shares).tolist() == [1.0, 0.25**exponent, 0.0]
+    with ablation.CHANGES["slowly"]():
+        assert relevance.paces(shares).tolist() == [1.0, 0.25**0.375, 0.03]
+
+
+def test_changes_of_whether_columns_enter():
+    X = np.random.default_rng(0).normal(size=(400, 4))
+    y = X[:, 0] * X[:, 1] + X[:, 2]
+
+    def paces(change):
+        network = ANNRegressor(n_estimators=1, max_iter=1, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ablation.Changed(network, change).fit(X, y)
+        return network.column_paces_
+
+    assert paces("one pace") is None
+    assert paces("no scouts")[:2].min() > 0.5
+    assert paces("alone")[:2].min() < 0.5
 
 
 def test_ours_get_the_table_unless_encoded(folder):

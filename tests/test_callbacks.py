@@ -107,10 +107,10 @@ def copies(monkeypatch):
     made = []
     begin = Watcher.begin
 
-    def counted(self, fits):
+    def counted(self, *fits):
         attributes = self.attributes
         self.attributes = lambda row: made.append(1) or attributes(row)
-        begin(self, fits)
+        begin(self, *fits)
 
     monkeypatch.setattr(Watcher, "begin", counted)
     return made

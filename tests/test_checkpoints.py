@@ -217,6 +217,26 @@ def test_a_default_fit_to_a_table(Estimator, share, tmp_path, monkeypatch):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_scouts_and_those_that_follow_them(share, tmp_path, monkeypatch):
+    """Broken off before scouts have won, and when the others are trained again."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1200, 6))
+    y = np.sign(X[:, 0] * X[:, 1] * X[:, 2]) + X[:, 3] + 0.2 * rng.normal(size=1200)
+    model = ANNRegressor(32, n_estimators=3, max_iter=30, random_state=0)
+    whole = clone(model).fit(X, y)
+    assert whole.column_paces_.min() == 1.0
+    path = tmp_path / "c"
+    n = rounds(
+        lambda: clone(model).set_callbacks(Checkpoint(path)).fit(X, y), monkeypatch
+    )
+    at = int(share * n)
+    assert broken_off(model, X, y, at, path, monkeypatch)
+    again = clone(model).set_callbacks(Checkpoint(path))
+    assert rounds(lambda: again.fit(X, y), monkeypatch) <= n - at
+    assert state(again) == state(whole)
+
+
 def test_several_stacks(tmp_path, monkeypatch):
     """Members too wide to share a stack: some are done, one is not, some not begun."""
     X, y = data()

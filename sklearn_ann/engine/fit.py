@@ -174,6 +174,7 @@ class FitState:
     dropper: np.random.Generator
     epochs: int = 0
     seconds: float = 0.0
+    pace: np.ndarray | None = None
 
 
 @dataclass(slots=True)

@@ -160,6 +160,7 @@ class _Run:
             *self.solver.generators(i),
             course.epochs,
             course.seconds,
+            course.fit.pace,
         )
 
     def _rates(self) -> np.ndarray:
@@ -269,7 +270,8 @@ class _Run:
         record, state = course.record, None
         if course.fit.keep_state:
             solver = None if status is Status.DIVERGED else self.solver.state(i)
-            state = FitState(row, record, solver, *self.solver.generators(i))
+            generators = self.solver.generators(i)
+            state = FitState(row, record, solver, *generators, pace=course.fit.pace)
         if record.best_row is not None and course.stops_early:
             row = record.best_row
         elif status in (Status.CONVERGED, Status.MAX_ITER):

@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.accuracy --ablation`` fits them all. Most ingredients are
 parameters. Some are not, since nobody would want them off: the start at the linear
-model, the rule that such a start is left for a gain of some standard errors only, and
-the pace at which columns enter the hidden layers.
+model, the rule that such a start is left for a gain of some standard errors only, the
+pace at which columns enter the hidden layers, and the scouts that question it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from sklearn.base import BaseEstimator
 from sklearn_ann import (
     ANNClassifier,
     ANNRegressor,
-    assembly,
     departures,
+    jobs,
     linear_starts,
     parameters,
     relevance,
+    scouts,
 )
 
 from .gains import frame_of, gains_by_table, paired, summary
@@ -39,9 +40,10 @@ OURS = "ours"
 CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "start at zero": lambda: _from_zero(),
     "leave on any gain": lambda: _on_any_gain(),
-    "one pace": lambda: patch.object(assembly, "_paces", lambda *given: (None, None)),
-    "only starts": lambda: _rates(lambda start, n: np.ones_like(start)),
-    "never": lambda: _rates(lambda start, n: start),
+    "one pace": lambda: patch.object(jobs, "have_paces", lambda *given: False),
+    "no scouts": lambda: patch.object(scouts, "SCOUTED", 0),
+    "alone": lambda: _alone(),
+    "slowly": lambda: _at_least(0.03),
     "sizes": lambda: patch.object(relevance, "EXPONENT", 0.5),
     "fourth root": lambda: patch.object(relevance, "EXPONENT", 0.25),
     "16 bins": lambda: _embedded(size=16),
@@ -64,17 +66,19 @@ def _from_zero() -> Iterator[None]:
         yield
 
 
-def _rates(
-    rate: Callable[[np.ndarray, float], np.ndarray],
-) -> AbstractContextManager[Any]:
-    """With other learning rates of columns, made of the factors of their starts."""
+def _alone() -> AbstractContextManager[Any]:
+    """With paces that know nothing of what columns show beside others."""
+    return patch.object(
+        relevance, "explained_beside_another", relevance.explained_alone
+    )
+
+
+def _at_least(pace: float) -> AbstractContextManager[Any]:
+    """With no column slower than that."""
     known = relevance.paces
-
-    def paces(explained: np.ndarray, n: float) -> relevance.Paces:
-        start = known(explained, n).start
-        return relevance.Paces(start, rate(start, n))
-
-    return patch.object(relevance, "paces", paces)
+    return patch.object(
+        relevance, "paces", lambda explained: np.maximum(known(explained), pace)
+    )
 
 
 def _embedded(**sizes: int) -> AbstractContextManager[Any]:
@@ -142,6 +146,7 @@ WITHOUT = (
     ours("standard, not robust scales", {"standardize": "standard"}),
     ours("one network", {"n_estimators": 1}),
     changed("all columns at one pace", "one pace"),
+    changed("no scouts", "no scouts"),
     ours("no weight decay", {"alpha": 0.0}),
     ours("constant rate", {"learning_rate": "constant"}),
     ours("ReLU", {"activation": "relu"}),
@@ -156,8 +161,8 @@ INSTEAD = (
     changed("8 numbers a column", "8 numbers a column"),
     ours("16 networks", {"n_estimators": 16}),
     ours("layers of 128 units", {"hidden_layer_sizes": (128, 128)}),
-    changed("columns' starts scaled, not their rates", "only starts"),
-    changed("irrelevant columns left out", "never"),
+    changed("pace by what columns explain alone", "alone"),
+    changed("irrelevant columns slow, not left out", "slowly"),
     changed("pace by the root", "sizes"),
     changed("pace by the fourth root", "fourth root"),
     ours("dropout of .1", {"dropout": 0.1}),
