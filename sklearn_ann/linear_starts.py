@@ -67,27 +67,51 @@ def linear_models(requests: Sequence[Request], door: Door) -> list[np.ndarray]:
     -----
     Fits on one table, such as the members of an ensemble, share the penalty that the
     first one's rows suggest; the coefficients of each are those of its own rows.
+
+    What is returned is the mean of this model and of the intercept alone, by their
+    posterior probabilities (Hoeting et al. 1999, "Bayesian model averaging", equation
+    1): of noise even a penalised model finds something.
     """
     found: dict[int, np.ndarray] = {}
+    solutions: dict[int, Solution] = {}
     asked: list[tuple[int, Request]] = []
     for group in _groups(requests):
         first = requests[group[0]]
         solution, x = _penalised(first), _plain_columns(first)
+        solutions |= dict.fromkeys(group, solution)
         if len(group) == 1 and _is_solved(first):
-            found[group[0]] = _as_row(solution.block.numpy())
+            found[group[0]] = solution.block.numpy()
         else:
             asked += [(i, _linear(requests[i], x, solution)) for i in group]
     outcomes = door([linear for _, linear in asked]) if asked else []
     for (i, linear), outcome in zip(asked, outcomes, strict=True):
         block = outcome.row.astype(np.float64)
-        found[i] = _as_row(block.reshape(-1, linear.architecture.n_outputs))
-    return [found[i] for i in range(len(requests))]
+        found[i] = block.reshape(-1, linear.architecture.n_outputs)
+    return [
+        _as_row(_averaged(found[i], _constant(request), solutions[i].probability))
+        for i, request in enumerate(requests)
+    ]
 
 
 def linear_part(architecture: Architecture) -> np.ndarray:
     """Places of the linear model in a row of parameters: last intercepts, then skip."""
     n_linear = (architecture.n_plain + 1) * architecture.n_outputs
     return np.arange(architecture.n_parameters - n_linear, architecture.n_parameters)
+
+
+def _constant(request: Request) -> torch.Tensor:
+    """Raw outputs (m,) of the best constant of a request's rows."""
+    fit = request.fit
+    return request.loss.start(fit.y[fit.index], fit.weight).double()
+
+
+def _averaged(
+    block: np.ndarray, constant: torch.Tensor, probability: float
+) -> np.ndarray:
+    """Average a linear model and a constant."""
+    alone = np.zeros_like(block)
+    alone[-1] = constant.numpy()
+    return probability * block + (1.0 - probability) * alone
 
 
 def _as_row(block: np.ndarray) -> np.ndarray:
@@ -118,7 +142,7 @@ def _penalised(request: Request) -> Solution:
     """Return a penalty for the linear model, and coefficients to start it from."""
     architecture, m = request.architecture, request.architecture.n_outputs
     block = torch.zeros((architecture.n_plain + 1, m), dtype=torch.float64)
-    block[-1] = torch.from_numpy(request.fit.start[linear_part(architecture)[:m]])
+    block[-1] = _constant(request)
     if not _is_small(request):
         return Solution(block, DEFAULT_PENALTY)
     problem, total = _problem(request)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge, LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -65,7 +66,9 @@ def problem(x, y, loss, weight=None):
 def solved(x, y, loss="squared_error", weight=None, n_raw=1, **parameters):
     total = len(x) if weight is None else weight.sum()
     block = torch.zeros((x.shape[1] + 1, n_raw), dtype=torch.float64)
-    return evident(problem(x, y, make_loss(loss, **parameters), weight), total, block)
+    asked = problem(x, y, make_loss(loss, **parameters), weight)
+    block[-1] = asked.loss.start(asked.y, asked.weight)
+    return evident(asked, total, block)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 30), (200, 3)])
@@ -156,6 +159,63 @@ def test_noise_is_penalised_away():
     np.testing.assert_allclose(
         exact.block[:-1, 0].numpy(), [1, -0.5, 0.3, 0], atol=2e-6
     )
+
+
+def probability(log_odds):
+    """Two to one before the data."""
+    return 1.0 / (1.0 + 0.5 * np.exp(-log_odds))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize(("n", "d"), [(40, 3), (30, 60)])
+def test_the_probability_is_that_of_two_normal_models(n, d, strength):
+    """Of y about its mean: variances I + X X' / alpha and I, in proportion to phi."""
+    rng = np.random.default_rng(n + d)
+    x = rng.normal(size=(n, d))
+    y = strength * x[:, 0] + rng.normal(size=n)
+    ours = solved(x, y)
+    basis = np.linalg.svd(np.ones((n, 1)), full_matrices=True)[0][:, 1:]
+    z, own = basis.T @ x, basis.T @ y
+    variance = np.eye(n - 1) + z @ z.T / ours.alpha
+    log_odds = -0.5 * np.linalg.slogdet(variance)[1]
+    squares = own @ np.linalg.solve(variance, own)
+    log_odds -= 0.5 * (n - 1) * np.log(squares / (own @ own))
+    assert ours.probability == pytest.approx(probability(log_odds), abs=0.005)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.8])
+def test_the_probability_of_a_logit_is_about_the_integral(strength):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(80, 1))
+    y = (strength * x[:, 0] + rng.logistic(size=80) > 0) * 1.0
+    ours = solved(x, y, "log_loss")
+    slopes, intercepts = np.linspace(-4.0, 4.0, 401), np.linspace(-4.0, 4.0, 401)
+    raw = slopes[:, None, None] * x[:, 0] + intercepts[None, :, None]
+    likelihood = np.exp((y * raw - np.logaddexp(0.0, raw)).sum(axis=2))
+    prior = norm.pdf(slopes, scale=ours.alpha**-0.5)
+    ridge = (likelihood * prior[:, None]).sum() * (slopes[1] - slopes[0])
+    expected = probability(np.log(ridge / likelihood[200].sum()))
+    assert ours.probability == pytest.approx(expected, abs=0.01)
+
+
+def test_a_model_of_noise_is_averaged_with_the_constant():
+    rng = np.random.default_rng(18)
+    x, noise = rng.normal(size=(100, 8)), rng.normal(size=100)
+    columns = StandardScaler().fit_transform(x)
+    share = solved(columns, noise).probability
+    assert 0.55 < share < 0.95
+    ridge = BayesianRidge(tol=1e-8).fit(columns, noise).predict(columns)
+    found = still(standardize="standard").fit(x, noise).predict(x)
+    expected = noise.mean() + share * (ridge - noise.mean())
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert np.abs(ridge - found).max() > 0.05
+
+
+def test_where_the_scale_is_unknown_or_there_are_two_outputs_nothing_is_averaged():
+    noise = np.random.default_rng(2).normal(size=(N, 2))
+    assert solved(X, noise[:, 0]).probability < 1.0
+    assert solved(X, noise[:, 0], "huber").probability == 1.0
+    assert solved(X, noise, n_raw=2).probability == 1.0
 
 
 @pytest.mark.parametrize("columns", [1, 2])

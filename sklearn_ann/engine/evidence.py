@@ -25,6 +25,9 @@ _LEAST, _MOST = 1e-6, 1e6
 # With a smaller F, Zellner's prior shrinks by more than a quarter, and least squares do
 # not stand for it any more.
 _LEAST_F = 4.0
+# Columns are given because they are thought to matter: before the data a model of them
+# is so much likelier than the intercept alone.
+_ODDS = 2.0
 # Losses whose likelihood knows no scale of its own.
 _WITHOUT_SCALE = ("log_loss", "multinomial")
 
@@ -40,10 +43,13 @@ class Solution:
     alpha : float
         The penalty is alpha / 2 times the sum of squared coefficients, beside the
         weighted sum of the losses.
+    probability : float
+        Of this model, where the other one is the intercept alone (`_ODDS`).
     """
 
     block: Tensor
     alpha: float
+    probability: float = 1.0
 
 
 def evident(problem: Regression, total: float, block: Tensor) -> Solution:
@@ -56,7 +62,7 @@ def evident(problem: Regression, total: float, block: Tensor) -> Solution:
     total : float
         Sum of the row weights.
     block : Tensor of shape (d + 1, m), float64
-        Where to start.
+        Where to start: the best constant, which is the other model.
 
     Notes
     -----
@@ -70,6 +76,7 @@ def evident(problem: Regression, total: float, block: Tensor) -> Solution:
     """
     alpha: float | None = None
     problem = replace(problem, decay=0.0)
+    constant = problem.gradient(block)[0]
     for _ in range(_MOST_ROUNDS):
         bare = problem.hessian(block)
         wanted = _next_penalty(problem, total, block, bare, alpha)
@@ -80,41 +87,67 @@ def evident(problem: Regression, total: float, block: Tensor) -> Solution:
         if settled and size <= _TOLERANCE * float(block.abs().max()):
             break
     assert alpha is not None
-    ridge = Solution(block, alpha)
-    if problem.loss.name != "squared_error" or block.shape[1] > 1:
-        return ridge
-    return _ridge_or_least_squares(problem, total, ridge)
+    return _judged(problem, total, Solution(block, alpha), constant)
 
 
-def _ridge_or_least_squares(
-    problem: Regression, total: float, ridge: Solution
+def _judged(
+    problem: Regression, total: float, ridge: Solution, constant: float
 ) -> Solution:
-    """Return least squares, hardly penalised, where the evidence is for these.
+    """Compare ridge with the intercept alone, and with least squares.
+
+    Evidences are relative to that of the intercept, whose mean loss is ``constant``.
+    """
+    squares = problem.loss.name == "squared_error" and ridge.block.shape[1] == 1
+    bare = problem.hessian(ridge.block)
+    curvatures = _curvatures(bare) * total
+    varies = len(curvatures) and curvatures.max() > 0.0 and constant > 0.0
+    if not varies or not (squares or problem.loss.name in _WITHOUT_SCALE):
+        return ridge
+    for_ridge = _evidence_of_ridge(problem, total, ridge, curvatures, constant)
+    if squares:
+        plain, left, free = _least_squares(problem, total, ridge, bare, curvatures)
+        left /= constant
+        if _evidence_of_zellner(left, free, total - 1.0) > for_ridge:
+            return plain
+    probability = 1.0 / (1.0 + math.exp(min(-for_ridge, 700.0)) / _ODDS)
+    return replace(ridge, probability=probability)
+
+
+def _evidence_of_ridge(
+    problem: Regression,
+    total: float,
+    ridge: Solution,
+    curvatures: Tensor,
+    constant: float,
+) -> float:
+    """Logarithm of it: with a flat prior on log phi, or by Laplace where phi is one."""
+    loss = 2.0 * total * problem.gradient(ridge.block)[0]
+    loss += ridge.alpha * float(ridge.block[:-1].square().sum())
+    everything = 2.0 * total * constant
+    evidence = -0.5 * float((curvatures / ridge.alpha).log1p().sum())
+    if problem.loss.name in _WITHOUT_SCALE:
+        return evidence + 0.5 * (everything - loss)
+    return evidence - 0.5 * (total - 1.0) * math.log(loss / everything)
+
+
+def _least_squares(
+    problem: Regression,
+    total: float,
+    ridge: Solution,
+    bare: Tensor,
+    curvatures: Tensor,
+) -> tuple[Solution, float, float]:
+    """Least squares, hardly penalised; their mean loss, and their free coefficients.
 
     Ridge takes small coefficients for likely in all directions: of a column beside its
     square it asks what hardly any curve has. Zellner's prior N(0, g phi (X'X)^-1) has
-    no such wish. Both evidences are relative to that of the intercept alone, with flat
-    priors on it and log phi.
+    no such wish.
     """
-    bare = problem.hessian(ridge.block)
-    curvatures = _curvatures(bare) * total
-    if not len(curvatures) or not curvatures.max() > 0.0:
-        return ridge
-    alpha, n = _LEAST * float(curvatures.max()), total - 1.0
+    alpha = _LEAST * float(curvatures.max())
     hardly = replace(problem, decay=alpha / total)
-    plain = Solution(_one_step(hardly, ridge.block, bare)[0], alpha)
+    block = _one_step(hardly, ridge.block, bare)[0]
     free = float((curvatures / (curvatures + alpha)).sum())
-    everything = 2.0 * total * _best_constant(problem, bare)
-    if not everything > 0.0:  # a target that does not vary
-        return ridge
-    left = 2.0 * total * problem.gradient(plain.block)[0] / everything
-    if not 0.0 < left < 1.0 or not n > free:
-        return ridge
-    loss = 2.0 * total * problem.gradient(ridge.block)[0]
-    loss += ridge.alpha * float(ridge.block[:-1].square().sum())
-    for_ridge = -0.5 * float((curvatures / ridge.alpha).log1p().sum())
-    for_ridge -= 0.5 * n * math.log(loss / everything)
-    return plain if _evidence_of_zellner(left, free, n) > for_ridge else ridge
+    return Solution(block, alpha), problem.gradient(block)[0], free
 
 
 def _evidence_of_zellner(left: float, free: float, n: float) -> float:
@@ -124,18 +157,12 @@ def _evidence_of_zellner(left: float, free: float, n: float) -> float:
     share of the squares that ``free`` coefficients leave, with n = rows less one; minus
     infinity where least squares do not stand for it.
     """
+    if not 0.0 < left < 1.0 or n - free < 1.0:  # as good as no rows are left to judge
+        return -math.inf
     F = (1.0 - left) / free / (left / (n - free))
     if F < _LEAST_F:
         return -math.inf
     return 0.5 * (n - free) * math.log(F) - 0.5 * n * math.log1p((F - 1.0) * left)
-
-
-def _best_constant(problem: Regression, bare: Tensor) -> float:
-    """Mean loss of the intercept alone, by a Newton step: the loss is a square."""
-    block = bare.new_zeros(bare.shape[1::-1])
-    _, gradient = problem.gradient(block)
-    block[-1] -= gradient[-1] / bare[0, -1, 0, -1]
-    return problem.gradient(block)[0]
 
 
 def _one_step(problem: Regression, block: Tensor, bare: Tensor) -> tuple[Tensor, float]:
