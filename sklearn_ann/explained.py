@@ -1,4 +1,4 @@
-"""How much of y columns explain: each alone, and each beside one other.
+"""How much of y columns explain: alone, beside one other, and in finer bins.
 
 Columns are cut into bins, and y is averaged within these: no shape of a relation is
 taken for granted. Averages of noise differ too; what they would differ by is taken off.
@@ -7,7 +7,7 @@ taken for granted. Averages of noise differ too; what they would differ by is ta
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
 from .encoding import weighted_quantiles
 
@@ -51,14 +51,11 @@ def explained_alone(
     n = number_of_rows(weight)
     for j, (column, is_code) in enumerate(zip(table.T, coded, strict=True)):
         bins = column.astype(np.intp) if is_code else _bins(column, weight, BINS)
-        sums = [np.bincount(bins, weight * pull) for pull in pulls.T]
-        weights = np.bincount(bins, weight)
-        filled = weights > 0.0
-        between = np.square(np.array(sums)[:, filled]) / weights[filled]
-        more = int(filled.sum()) - 1
+        between, filled = _between(bins, pulls, weight)
+        more = filled - 1
         noise = (more + ERRORS * np.sqrt(2.0 * more)) / n
         if more:
-            found[j] = max(0.0, float(between.sum()) / total - noise)
+            found[j] = max(0.0, between / total - noise)
     return found
 
 
@@ -111,6 +108,51 @@ def explained_beside_another(
     return found
 
 
+def explained_between(
+    table: np.ndarray,
+    pulls: np.ndarray,
+    weight: np.ndarray,
+    n: float,
+    counts: tuple[int, int],
+    chance: float,
+) -> np.ndarray:
+    """Share that a column's fine bins explain beyond its coarse ones, (columns,).
+
+    Parameters
+    ----------
+    table, pulls, weight
+        As for `explained_alone`, without codes.
+    n : float
+        Rows that the weights stand for.
+    counts : tuple of two int
+        Numbers of coarse bins, and of fine ones.
+    chance : float
+        Of seeing something in any column where there is nothing.
+
+    Returns
+    -------
+    ndarray of shape (columns,)
+        Less what noise explains on average; 0 where noise may explain as much, by the F
+        test of the finer bins.
+    """
+    pulls, total = _centred(pulls, weight)
+    found = np.zeros(table.shape[1])
+    if not 0.0 < total < np.inf:
+        return found
+    for j, column in enumerate(table.T):
+        (low, n_low), (high, n_high) = (
+            _between(_bins(column, weight, count), pulls, weight) for count in counts
+        )
+        more, rest = n_high - n_low, n - n_high
+        if more < 1 or rest < 1.0:
+            continue
+        quantile = f.isf(chance / len(found), more, rest)
+        if (high - low) / more > quantile * (total - high) / rest:
+            noise = more / (n - n_low) * (total - low)
+            found[j] = (high - low - noise) / total
+    return found
+
+
 def _centred(pulls: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Return pulls about their mean, and the sum of their squares."""
     pulls = pulls - weight @ pulls / weight.sum()
@@ -122,6 +164,17 @@ def _bins(column: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
     levels = np.arange(1, count) / count
     edges = np.unique(weighted_quantiles(column[:, None], weight, levels))
     return np.searchsorted(edges, column)
+
+
+def _between(
+    bins: np.ndarray, pulls: np.ndarray, weight: np.ndarray
+) -> tuple[float, int]:
+    """Sum of squares between a column's bins, and how many of these are filled."""
+    sums = np.array([np.bincount(bins, weight * pull) for pull in pulls.T])
+    weights = np.bincount(bins, weight)
+    filled = weights > 0.0
+    between = np.square(sums[:, filled]) / weights[filled]
+    return float(between.sum()), int(filled.sum())
 
 
 def _crossable(

@@ -22,8 +22,9 @@ from .assembly import (
 from .defaults import choices
 from .encoding import Target
 from .engine.fit import Fit
+from .fineness import fine_columns
 from .model import Model, Units
-from .parameters import Plan, make_architecture, make_plan, most_one_hot
+from .parameters import Plan, fine_ramps, make_architecture, make_plan, most_one_hot
 from .relevance import at_pace, have_paces, learned_paces, of_features
 from .requests import Request
 from .watching import Attributes, Watcher, validation_scorer
@@ -139,9 +140,9 @@ def assemble(
     # Members share one table, so their scales come from all rows, held out or not.
     scaled = everything if member else rows
     units = _units(estimator, scaled, target, memory, like)
-    architecture = make_architecture(
-        estimator, rows.X.shape[1], rows.y.shape[1], target, units.design
-    )
+    fine = _fine(estimator, scaled, units, target, memory, like)
+    shape = (rows.X.shape[1], rows.y.shape[1])
+    architecture = make_architecture(estimator, *shape, target, units.design, fine)
     plan = make_plan(estimator, architecture, len(rows.index), incremental=incremental)
     model = _unfitted_model(estimator, units, target, plan, memory)
     if memory and memory.kind != plan.kind:
@@ -229,6 +230,24 @@ def _units(
         estimator.is_categorical_,
         most_one_hot(estimator),
     )
+
+
+def _fine(
+    estimator: Any,
+    rows: Rows,
+    units: Units,
+    target: Target,
+    memory: Memory | None,
+    like: Job | None,
+) -> tuple[int, ...]:
+    """Find the columns that need fine ramps, or take over those of another network."""
+    if estimator.numeric_embedding != "piecewise_linear":
+        return ()
+    if memory is not None:
+        return fine_ramps(estimator._model.architecture)
+    if like is not None:
+        return fine_ramps(like.model.architecture)
+    return fine_columns(rows, units, target)
 
 
 def _paces(fit: Fit, model: Model, plan: Plan) -> np.ndarray | None:

@@ -183,7 +183,7 @@ def _problem(request: Request) -> tuple[Regression, float]:
     problem = Regression(
         x, shift, fit.y, index, share, request.loss, 0.0, fit.expansion
     )
-    return problem, _number(weight)
+    return problem, rows_stood_for(weight)
 
 
 def _plain_columns(request: Request) -> torch.Tensor | SparseRows:
@@ -199,7 +199,7 @@ def _plain_columns(request: Request) -> torch.Tensor | SparseRows:
     return torch.cat([x[:, : -looked_up - 1], x[:, -1:]], dim=1)
 
 
-def _number(weight: torch.Tensor) -> float:
+def rows_stood_for(weight: torch.Tensor | np.ndarray) -> float:
     """Rows that weights stand for: below one on average they are shares of a row's."""
     return max(float(weight.sum()), float(len(weight)))
 
@@ -210,7 +210,7 @@ def _linear(
     """Ask for the linear model of a request's rows, in a table x of plain columns."""
     fit, architecture = request.fit, request.architecture
     weight = torch.ones(len(fit.index)) if fit.weight is None else fit.weight.double()
-    share = float(weight.sum()) / _number(weight)
+    share = float(weight.sum()) / rows_stood_for(weight)
     settings = Settings(
         alpha=solution.alpha * share,
         max_iter=_MOST_ITERATIONS,

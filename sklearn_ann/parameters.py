@@ -40,6 +40,8 @@ NUMERIC_EMBEDDINGS = {
     "periodic": partial(Embedding, "periodic", width=3, size=16),
     "piecewise_linear": partial(Embedding, "piecewise_linear", width=4, size=32),
 }
+# Ramps of a column that fine bins explain more of y by (see `fineness`).
+FINE_RAMPS = 128
 # Categories of more levels have numbers of their own that are learned, so many of each.
 MOST_ONE_HOT = 32
 LOOKUP_WIDTH = 8
@@ -161,10 +163,12 @@ def make_architecture(
     n_columns: int,
     target: Target,
     design: Design | None = None,
+    fine: tuple[int, ...] = (),
 ) -> Architecture:
     """Return the network's shape for ``n_inputs`` columns and the target's columns.
 
-    Where there is a design, its columns are the network's.
+    Where there is a design, its columns are the network's; ``fine`` ones have more
+    ramps than others.
     """
     hidden, activations = hidden_layers(estimator)
     # Without hidden layer the layer itself is the linear skip.
@@ -172,19 +176,27 @@ def make_architecture(
     n_outputs = target.loss.n_raw(n_columns)
     n_inputs = n_inputs if design is None else design.n_inputs
     numbers = n_inputs if design is None else len(design.numbers)
-    embeddings = numeric_embeddings(estimator, tuple(range(numbers)))
+    embeddings = numeric_embeddings(estimator, numbers, fine)
     embeddings += () if design is None else lookups(design)
     return Architecture(n_inputs, hidden, n_outputs, activations, skip, embeddings)
 
 
 def numeric_embeddings(
-    estimator: Any, columns: tuple[int, ...]
+    estimator: Any, n_columns: int, fine: tuple[int, ...]
 ) -> tuple[Embedding, ...]:
     """Embed columns of numbers as numeric_embedding asks."""
-    kind = estimator.numeric_embedding
-    if kind is None or not columns:
+    if estimator.numeric_embedding is None:
         return ()
-    return (NUMERIC_EMBEDDINGS[kind](columns),)
+    embedded = NUMERIC_EMBEDDINGS[estimator.numeric_embedding]
+    plain = tuple(j for j in range(n_columns) if j not in fine)
+    found = (embedded(plain),) if plain else ()
+    return found + ((embedded(fine, size=FINE_RAMPS),) if fine else ())
+
+
+def fine_ramps(architecture: Architecture) -> tuple[int, ...]:
+    """Columns that a network has fine ramps of."""
+    ramps = [e for e in architecture.embeddings if e.kind == "piecewise_linear"]
+    return tuple(j for e in ramps if e.size == FINE_RAMPS for j in e.columns)
 
 
 def most_one_hot(estimator: Any) -> float:

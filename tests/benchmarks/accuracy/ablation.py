@@ -27,6 +27,7 @@ from sklearn_ann import (
     relevance,
     scouts,
 )
+from sklearn_ann.engine import evidence
 
 from .gains import frame_of, gains_by_table, paired, summary
 from .models import Call, Model, ours
@@ -43,6 +44,8 @@ CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "one pace": lambda: patch.object(jobs, "have_paces", lambda *given: False),
     "no scouts": lambda: patch.object(scouts, "SCOUTED", 0),
     "alone": lambda: _alone(),
+    "coarse": lambda: patch.object(jobs, "fine_columns", lambda *given: ()),
+    "of ridge alone": lambda: patch.object(evidence, "_ODDS", np.inf),
     "slowly": lambda: _at_least(0.03),
     "sizes": lambda: patch.object(relevance, "EXPONENT", 0.5),
     "fourth root": lambda: patch.object(relevance, "EXPONENT", 0.25),
@@ -147,6 +150,8 @@ WITHOUT = (
     ours("one network", {"n_estimators": 1}),
     changed("all columns at one pace", "one pace"),
     changed("no scouts", "no scouts"),
+    changed("32 ramps for all columns", "coarse"),
+    changed("start not averaged with the constant", "of ridge alone"),
     ours("no weight decay", {"alpha": 0.0}),
     ours("constant rate", {"learning_rate": "constant"}),
     ours("ReLU", {"activation": "relu"}),
