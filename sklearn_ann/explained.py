@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chi2, f
 
-from .encoding import weighted_quantiles
+from .encoding import row_chunks, weighted_quantiles
 
 # Columns of numbers are cut into so many bins of equal weight.
 BINS = 16
@@ -206,19 +206,23 @@ def _crossed(
     """
     sizes = np.array([own.max() + 1 for own in bins])
     first = np.concatenate([[0], sizes.cumsum()[:-1]])
-    in_bin = np.zeros((len(weight), sizes.sum()))
-    for own, start in zip(bins, first, strict=True):
-        in_bin[np.arange(len(own)), start + own] = 1.0
+    weights = np.zeros((sizes.sum(), sizes.sum()))
+    sums = np.zeros((pulls.shape[1], *weights.shape))
+    for rows in row_chunks(len(weight), len(weights)):
+        in_bin = np.zeros((len(weight[rows]), len(weights)))
+        for own, start in zip(bins, first, strict=True):
+            in_bin[np.arange(len(in_bin)), start + own[rows]] = 1.0
+        weights += in_bin.T @ (in_bin * weight[rows, None])
+        for k, pull in enumerate(pulls[rows].T):
+            sums[k] += in_bin.T @ (in_bin * (weight[rows] * pull)[:, None])
 
     def by_column(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(np.add.reduceat(values, first, axis=0), first, axis=1)
 
-    weights = in_bin.T @ (in_bin * weight[:, None])
-    between = np.zeros_like(weights)
-    for pull in pulls.T:
-        sums = in_bin.T @ (in_bin * (weight * pull)[:, None])
-        between += np.divide(sums**2, weights, where=weights > 0.0, out=0.0 * sums)
-    return by_column(between), by_column((weights > 0.0).astype(float))
+    filled = weights > 0.0
+    squares = np.square(sums).sum(axis=0)
+    between = np.divide(squares, weights, where=filled, out=np.zeros_like(weights))
+    return by_column(between), by_column(filled.astype(float))
 
 
 def number_of_rows(weight: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from .explained import explained_alone, explained_beside_another
 # and the fourth root, which hardly tells columns apart.
 EXPONENT = 0.375
 # What columns explain is read from so many rows at most.
-MOST_ROWS = 50_000
+MOST_ROWS = 20_000
 
 
 def learned_paces(fit: Fit, loss: Loss, architecture: Architecture) -> np.ndarray:

@@ -135,6 +135,14 @@ def test_rows_of_no_weight_are_none_and_weights_have_no_unit():
     np.testing.assert_allclose(shares_of_two(x, y, 7.0 * weight), later)
 
 
+def test_many_rows_are_taken_some_at_a_time(monkeypatch):
+    x = RNG.normal(size=(N, 3))
+    y = np.column_stack([x[:, 0] * x[:, 1], RNG.normal(size=N)])
+    whole = shares_of_two(x, y)
+    monkeypatch.setattr("sklearn_ann.encoding.CHUNK_NUMBERS", 1000)
+    np.testing.assert_allclose(shares_of_two(x, y), whole, rtol=1e-12)
+
+
 def test_tables_without_two_columns_to_cross_add_nothing():
     x = RNG.normal(size=(N, MOST_BINS // 4 + 1))
     y = x[:, 0] * x[:, 1]
