@@ -9,6 +9,7 @@ from benchmarks.accuracy.protocol import split
 from benchmarks.accuracy.sets import Data
 from joblib import Parallel, delayed
 from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression
 
 from sklearn_ann import ANNRegressor, batched_fits
 
@@ -99,3 +100,16 @@ def test_changes_leave_rows_and_other_columns():
     np.testing.assert_allclose(scaled.X_test["bmi"], part.X_test["bmi"] * 1e3)
     assert scaled.X_test["kind"].equals(part.X_test["kind"])
     np.testing.assert_allclose(scaled.y_train, part.y_train * 1e6)
+
+
+def test_what_noise_costs_a_peer_is_the_difference_of_its_scores(tmp_path):
+    linear_model = next(peer for peer in changed.PEERS if peer.name == "linear")
+    (found,) = changed.cost_of_noise(linear_model, "diabetes", tmp_path, 1)
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    plain = split(Data(X, y.to_numpy()), "regression", 0)
+    scores = [
+        LinearRegression().fit(p.X_train, p.y_train).score(p.X_test, p.y_test)
+        for p in (plain, changed.noisy(plain, 0))
+    ]
+    assert found == pytest.approx(scores[0] - scores[1])
+    assert found > 0.0

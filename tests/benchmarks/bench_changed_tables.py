@@ -3,10 +3,11 @@
 The same rows with columns times 1e3 or 1e-6, with targets times 1e6, and with ten
 columns of standard normal noise; scores on test rows, means over seeds, which draw both
 the rows and the noise. The tables are scikit-learn's diabetes, Friedman's first one,
-and some of the accuracy benchmark's where these are installed.
+and some of the accuracy benchmark's where these are installed. Beside it what the noise
+costs peers, least squares first.
 
     python -m tests.benchmarks.accuracy --install
-    python -m tests.benchmarks.bench_changed_tables [--seeds 5]
+    python -m tests.benchmarks.bench_changed_tables [--seeds 5] [--peers catboost]
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sklearn.metrics import r2_score
 from sklearn_ann import ANNRegressor
 
 from .accuracy.__main__ import BUILD
+from .accuracy.models import PEERS, Model, is_installed, make
 from .accuracy.protocol import Split, split
 from .accuracy.sets import TABLES, Data, load
 from .timing import one_core
@@ -57,12 +59,13 @@ def noisy(part: Split, seed: int) -> Split:
     return Split(wider(part.X_train), wider(part.X_test), part.y_train, part.y_test)
 
 
+NOISE = "ten columns of noise"
 # What is changed, and the most R2 it may cost.
 CHANGES: dict[str, tuple[Change, float]] = {
     "columns x 1e3": (lambda part, seed: times(part, columns=1e3), 0.005),
     "targets x 1e6": (lambda part, seed: times(part, targets=1e6), 0.005),
     "columns x 1e-6": (lambda part, seed: times(part, columns=1e-6), 0.02),
-    "ten columns of noise": (noisy, 0.02),
+    NOISE: (noisy, 0.02),
 }
 
 
@@ -93,7 +96,24 @@ def scores(name: str, folder: Path, seeds: int) -> np.ndarray:
     return np.array(columns).T
 
 
-def lines(names: list[str], folder: Path, seeds: int) -> Iterator[str]:
+def cost_of_noise(model: Model, name: str, folder: Path, seeds: int) -> np.ndarray:
+    """R2 that columns of noise cost a peer, (seeds,)."""
+    lost = []
+    for seed in range(seeds):
+        table = data(name, folder, seed)
+        plain = split(Data(table.X, np.asarray(table.y)), "regression", seed)
+        scores = []
+        for part in (plain, noisy(plain, seed)):
+            peer = make(model, part.X_train, "regression", seed)
+            peer.fit(part.X_train, part.y_train)
+            scores.append(r2_score(part.y_test, peer.predict(part.X_test)))
+        lost.append(scores[0] - scores[1])
+    return np.array(lost)
+
+
+def lines(
+    names: list[str], folder: Path, seeds: int, peers: list[Model]
+) -> Iterator[str]:
     """Yield the table, a line for each change of each table."""
     yield f"{'table':10}  {'change':20}  {'R2':>6}  {'lost':>7}  {'error':>6}  verdict"
     for name in names:
@@ -106,6 +126,9 @@ def lines(names: list[str], folder: Path, seeds: int) -> Iterator[str]:
                 f"{name:10}  {change:20}  {plain.mean():6.3f}  {lost.mean():+7.4f}  "
                 f"{error:6.4f}  {verdict}"
             )
+        for peer in peers:
+            cost = cost_of_noise(peer, name, folder, seeds).mean()
+            yield f"{name:10}  {NOISE:20}  {'':6}  {cost:+7.4f}  {'':6}  {peer.name}"
 
 
 def main() -> None:
@@ -113,10 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=BUILD / "packages")
+    known = {peer.name: peer for peer in PEERS if is_installed(peer)}
+    parser.add_argument("--peers", nargs="*", choices=known, default=["linear"])
     options = parser.parse_args()
     one_core()
     names = ["diabetes", "friedman1", *(REAL if options.data.exists() else ())]
-    for line in lines(names, options.data, options.seeds):
+    peers = [known[name] for name in options.peers]
+    for line in lines(names, options.data, options.seeds, peers):
         print(line, flush=True)
 
 
