@@ -203,7 +203,7 @@ def test_a_callback_that_stops_a_network_stops_its_scout():
 
 def test_replicates_have_scouts_of_their_own():
     X, y = of_three()
-    model = small(1, max_iter=40)
+    model = small(1, max_iter=80)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fits = bootstrap_fits(model, X, y, n_replicates=3, random_state=0)
