@@ -66,8 +66,8 @@ PARTS = (
     Part(
         "Other units, and columns of noise",
         "The same rows, changed: R2 that the change costs, mean over seeds, and the "
-        "standard error of that mean.",
-        ("bench_changed_tables",),
+        "standard error of that mean; then what the noise costs peers.",
+        ("bench_changed_tables", "--peers", "linear", "catboost"),
         ("--seeds", "3"),
     ),
     Part(
