@@ -184,7 +184,7 @@ dropout_, learning_rate_, learning_rate_init_, max_iter_, n_iter_no_change_
 stays_linear_ : bool or None
     Whether the fit stayed at the linear model that it started as; None where that was
     not asked: without linear skip, held-out rows, or with a scorer of your own.
-column_paces_ : ndarray of shape (n_features_in_,) or None
+column_paces_ : ndarray of shape (d,) or None
     How fast columns entered the hidden layers, 0 to 1, by how much of y they explain
     alone or beside another one: a column of 0 stayed in the linear skip only. All are 1
     where two networks that were trained so as well did better on held-out rows. None
