@@ -78,7 +78,9 @@ def paces(explained: np.ndarray) -> np.ndarray:
     return np.asarray((explained / most) ** EXPONENT)
 
 
-def at_pace(fits: list[Fit], columns: np.ndarray, architecture: Architecture) -> list:
+def at_pace(
+    fits: list[Fit], columns: np.ndarray, architecture: Architecture
+) -> list[Fit]:
     """Return the fits with columns that start, and learn, at their own paces.
 
     Parameters

@@ -32,7 +32,7 @@ ERRORS = 2.0
 def requests_of(jobs: Sequence[Job]) -> list[Request]:
     """Return what to ask `fit_networks` for: the jobs' own fits, then their scouts."""
     for job in jobs:
-        for scout, leader in zip(job.even, job.fits, strict=bool(job.even)):
+        for scout, leader in zip(job.even, job.fits, strict=False):
             _follow(scout, leader)
     own = [request for job in jobs for request in job.requests]
     return own + _even_requests(jobs, _scouted(jobs))

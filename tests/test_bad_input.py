@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from quiet_callback import Quiet
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -525,20 +526,11 @@ def test_not_fitted(Estimator, attribute):
 # ------------------------------------------------------------------- interruptions
 
 
-class FailsAt:
+class FailsAt(Quiet):
     """A callback that raises in the middle of a fit."""
 
     def __init__(self, epoch: int, error: BaseException) -> None:
         self.epoch, self.error = epoch, error
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name == "epoch" and context.task_id == self.epoch:

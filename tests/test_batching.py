@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 import pytest
 import rich.progress
+from quiet_callback import Quiet
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ScoringMonitor
@@ -581,20 +582,11 @@ def test_a_failure_of_training_hits_the_guilty(monkeypatch):
 
 
 # ------------------------------------------------------------- hooks, scorers, progress
-class Listener:
+class Listener(Quiet):
     """A callback that notes its thread, and stops or fails in the second epoch."""
 
     def __init__(self, does="listen"):
         self.does, self.threads, self.epochs = does, set(), 0
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name != "epoch":

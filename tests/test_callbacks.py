@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import pytest
+from quiet_callback import Quiet
 from sklearn.base import clone
 from sklearn.callback import FitCallback, ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
@@ -77,21 +78,12 @@ class Propagated(Recorder):
 
 
 @dataclass(eq=False)
-class Predictor:
+class Predictor(Quiet):
     """A callback that keeps the predictions of every fitted estimator it is given."""
 
     predictions: list = field(default_factory=list)
     final: list = field(default_factory=list)
     method: str = "predict"
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(
         self, estimator, context, *, X=None, y=None, fitted_estimator=None

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
+from quiet_callback import Quiet
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -120,20 +121,11 @@ def regressor(**options):
 
 
 @dataclass
-class Log:
+class Log(Quiet):
     """A callback that writes down where and how epochs run; it may stop the fit."""
 
     path: Path
     stop_at: int | None = None
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name != "epoch":

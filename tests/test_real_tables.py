@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from quiet_callback import Quiet
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -371,20 +372,11 @@ def test_validation_data_and_scorers_see_the_table():
 
 
 @dataclass(eq=False)
-class Predictor:
+class Predictor(Quiet):
     """A callback that keeps what every fitted estimator says of the rows it is told."""
 
     tables: list = field(default_factory=list)
     predictions: list = field(default_factory=list)
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(
         self, estimator, context, *, X=None, y=None, fitted_estimator=None

@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from quiet_callback import Quiet
 from sklearn.base import clone
 from states import described
 from textbook import TEXTBOOK
@@ -141,20 +142,11 @@ def test_seeds_next_to_each_other_are_far_apart():
     assert len(starts) == 15
 
 
-class Starts:
+class Starts(Quiet):
     """A callback that collects the weights after the first epoch."""
 
     def __init__(self):
         self.starts = set()
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.task_name == "epoch":

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.callback import ProgressBar  # noqa: F401  (callbacks need no extra)
+from quiet_callback import Quiet
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 
@@ -183,16 +183,7 @@ def test_members_without_paces_stay_what_they_are(monkeypatch):
 
 
 def test_a_callback_that_stops_a_network_stops_its_scout():
-    class Stopper:
-        def setup(self, estimator, context):
-            pass
-
-        def teardown(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context):
-            pass
-
+    class Stopper(Quiet):
         def on_fit_task_end(self, estimator, context):
             return context.task_name == "epoch" and context.task_id >= 3
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from benchmarks import bench_memory
 from benchmarks.bench_memory import Task
+from quiet_callback import Quiet
 from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.model_selection import GridSearchCV
@@ -125,20 +126,11 @@ def test_a_fit_leaves_the_thread_count(fails, three_threads, monkeypatch):
     assert device._depth == 0
 
 
-class Seen:
+class Seen(Quiet):
     """A callback that notes how many threads PyTorch may use during a fit."""
 
     def __init__(self):
         self.counts = set()
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name == "epoch":
