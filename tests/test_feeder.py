@@ -13,6 +13,7 @@ from engine_fits import CPU, design
 from sklearn_ann.engine import feeder as feeder_module
 from sklearn_ann.engine.feeder import Dropout, Feeder
 from sklearn_ann.engine.rows import plan_epoch, row_set
+from sklearn_ann.engine.shuffling import Shuffler, plain_orders
 
 # n, batch of each network, and the most rows of a piece.
 PLANS = {
@@ -108,8 +109,11 @@ def test_each_network_is_fed_its_rows(monkeypatch, n, batch, chunk, weighted, bl
     data, rng = rows_of(n, weighted), np.random.default_rng(1)
     feeder = Feeder(data, np.array(batch), n_raw=1, widest=1)
     orders = [torch.from_numpy(rng.permutation(size)) for size in n]
+    table = plain_orders(np.array(n))
+    for row, order in zip(table, orders, strict=True):
+        row[: len(order)], row[len(order) :] = order, order[-1]
     in_order = [torch.arange(size) for size in n]
-    for asked, expected in ((orders, orders), (None, in_order), (None, in_order)):
+    for asked, expected in ((table, orders), (None, in_order), (None, in_order)):
         rows, parts = fed(feeder, asked)
         for k, order in enumerate(expected):
             own = data.index[k][order]
@@ -120,6 +124,27 @@ def test_each_network_is_fed_its_rows(monkeypatch, n, batch, chunk, weighted, bl
             size = np.repeat(sizes, sizes)
             part = weight.numpy() / size / float(weight.double().mean())
             np.testing.assert_allclose(parts[k], part)
+
+
+def test_orders_are_those_of_the_generators():
+    n, shuffled = np.array([5, 9, 9]), np.array([True, False, True])
+    seeds = [torch.Generator().manual_seed(k) for k in range(3)]
+    shuffler = Shuffler(n, shuffled, seeds)
+    again = [torch.Generator().manual_seed(k) for k in range(3)]
+    for _ in range(2):  # the table is the same, what stands in it is not
+        first, second, third = shuffler.draw()
+        expected = torch.randperm(5, generator=again[0])
+        assert torch.equal(first[:5], expected) and (first[5:] == expected[-1]).all()
+        assert torch.equal(second, torch.arange(9))
+        assert torch.equal(third, torch.randperm(9, generator=again[2]))
+
+
+def test_nothing_is_drawn_for_rows_that_stay():
+    seeds = [torch.Generator().manual_seed(k) for k in range(2)]
+    before = seeds[0].get_state()
+    assert Shuffler(np.array([4, 6]), np.zeros(2, bool), seeds).draw() is None
+    assert torch.equal(seeds[0].get_state(), before)
+    assert plain_orders(np.array([2, 4])).tolist() == [[0, 1, 1, 1], [0, 1, 2, 3]]
 
 
 def test_a_whole_table_in_order_is_not_copied():
@@ -221,7 +246,7 @@ def test_batches_cut_into_pieces_share_their_blocks(monkeypatch):
     feeder = Feeder(rows, np.array([200]), 1, 7)
     seen = [
         float(step.x.sum())
-        for block in feeder.epoch([torch.randperm(2000)])
+        for block in feeder.epoch(torch.randperm(2000)[None])
         for step in block.steps[: block.n_pieces]
     ]
     assert len(seen) == 20  # 128 rows and 72, ten times

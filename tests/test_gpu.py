@@ -275,7 +275,8 @@ def test_going_on_where_a_fit_stopped(cuda, solver):
 @pytest.mark.parametrize("hidden", [(), (4,)], ids=["exact", "curved"])
 def test_lbfgs(cuda, hidden):
     problem = regression(N, hidden=hidden)
-    fits = [problem.fit(seed, alpha=seed, max_iter=15) for seed in range(3)]
+    # Few enough that none converges: rounding would decide in which iteration.
+    fits = [problem.fit(seed, alpha=seed, max_iter=6) for seed in range(3)]
     assert_same(train(problem, fits, "lbfgs"), problem.train(fits, "lbfgs"))
 
 

@@ -367,6 +367,14 @@ def test_activation_is_its_formula(activation):
     torch.testing.assert_close(flow, 3 * slope, rtol=ROUNDING, atol=ROUNDING)
 
 
+def test_tanh_is_exact_to_two_roundings_of_one():
+    ends = torch.tensor([0.0, 1e-300, torch.inf, -torch.inf, torch.nan]).double()
+    z = torch.cat([torch.linspace(-40, 40, 100_001, dtype=torch.float64), ends])
+    a = torch.empty_like(z)
+    ACTIVATIONS["tanh"].forward(z, a)
+    np.testing.assert_allclose(a, np.tanh(z.numpy()), rtol=0, atol=2**-51)
+
+
 @each_activation
 def test_keeps_one_says_so(activation):
     act = ACTIVATIONS[activation]

@@ -73,7 +73,7 @@ LADDER = (
     ("engine.architecture", "engine.mixed", "engine.passes"),
     ("engine.embeddings", "engine.layers", "engine.locations", "engine.rows"),
     ("engine.expansion",),
-    ("engine.device",),
+    ("engine.device", "engine.products", "engine.shuffling"),
 )
 RUNG = {module: rung for rung, modules in enumerate(LADDER) for module in modules}
 ENGINE_MAY_IMPORT = {"torch", "numpy", "sklearn_ann", *sys.stdlib_module_names}

@@ -37,7 +37,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Call = Callable[[], object]
+from .products import Call
+
 # Bins narrower than this share of their edges' size are ties, up to float32's rounding.
 NARROWEST_BIN = 4.0 * float(np.finfo(np.float32).eps)
 # Rounding between an edge and a row that stands on it, in widths of the bin.

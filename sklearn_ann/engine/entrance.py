@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from .device import sent
-from .embeddings import EMBEDDINGS, Call, Embedding, EmbeddingKind
+from .embeddings import EMBEDDINGS, Embedding, EmbeddingKind
 from .passes import HiddenBuffers, Pass, Rise
+from .products import Call, multiplication
 from .rows import SparseBatch
 
 if TYPE_CHECKING:
@@ -240,21 +241,22 @@ class EmbeddedPass(Pass):
     def _entering(self, z: Tensor) -> list[Call]:
         """Make the calls that add the numbers' share to the first layer's value."""
         calls: list[Call] = []
+        add_product = torch.addmm if self.K == 1 else torch.baddbmm
         for numbers, (entry, _) in zip(self._numbers, self._entries, strict=True):
-            add = partial(self._add_product, z, numbers.value, entry, out=z)
+            add = partial(add_product, z, numbers.value, entry, out=z)
             calls += [*numbers.up, add]
         return calls
 
     def _fallen(self) -> list[list[Call]]:
         """Make the calls that take the first layer's delta down through the numbers."""
-        delta, product = self._lowest, self._product
+        delta = self._lowest
         falls = []
         for numbers, (entry, grad) in zip(self._numbers, self._entries, strict=True):
-            fall: list[Call] = [partial(product, numbers.value_t, delta, out=grad)]
+            fall: list[Call] = [multiplication(numbers.value_t, delta, grad)]
             if numbers.straight:
-                fall.append(partial(product, delta, entry.mT, out=numbers.below))
+                fall.append(multiplication(delta, entry.mT, numbers.below))
             else:
-                fall.append(partial(product, entry, delta.mT, out=numbers.below_t))
+                fall.append(multiplication(entry, delta.mT, numbers.below_t))
             falls.append([*fall, *numbers.down])
         return falls
 

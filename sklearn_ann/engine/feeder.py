@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from .rows import (
     SparseRows,
     plan_epoch,
 )
+from .shuffling import plain_orders
 
 # Blocks of rows that never change their order are kept when all of them fit here.
 STATIC_BYTES = 2**26
@@ -166,6 +168,11 @@ class Block:
         self.steps: list[Step] = []
         self.n_pieces = 0
 
+    @cached_property
+    def table(self) -> Tensor:
+        """Room for the numbers of the rows, (T, K, b): new memory is slow to touch."""
+        return self._empty(1, torch.int64)[..., 0]
+
     def _empty(self, columns: int, dtype: torch.dtype | None = None) -> Tensor:
         shape = (self.T, self.K, self.b, columns)
         return torch.empty(shape, dtype=dtype or self._dtype, device=self._device)
@@ -276,6 +283,8 @@ class Feeder:
         self._offsets = None if offsets is None else offsets.to(self._device)
         scattered = not self._in_place and offsets is None
         self._index = [i.to(self._device) for i in rows.index] if scattered else []
+        same = offsets is not None and not bool(offsets.any())
+        self._in_order = self._in_place or same
         self._blocks: dict[tuple, Block] = {}
         self._kept: list[Block] | None = None
         self._row_bytes = self._bytes_per_row()
@@ -290,16 +299,17 @@ class Feeder:
             return max(24, 24 * per_row + masks * x.values.element_size())
         return (self.rows.width + masks) * x.element_size()
 
-    def epoch(self, orders: list[Tensor] | None) -> Iterator[Block]:
+    def epoch(self, orders: Tensor | None) -> Iterator[Block]:
         """Yield the epoch's blocks.
 
         Parameters
         ----------
-        orders : list of K int64 Tensors of shape (n_k,), or None
-            Each network's order of its own rows; None keeps them as they are.
+        orders : Tensor of shape (K, max n), int64, or None
+            Each network's order of its own rows, padded by the last; None keeps them
+            as they are.
         """
         if orders is not None:
-            yield from self._gathered(self._order(orders))
+            yield from self._gathered(sent(orders, self._device))
         elif self._kept is not None and self.dropout is None:
             yield from self._kept
         elif self._kept is not None:
@@ -308,13 +318,10 @@ class Feeder:
             self._kept = [self._sliced(kind) for kind in self.kinds]
             yield from self._refreshed(self._kept)
         elif self._small:
-            order = self._order([torch.arange(int(n)) for n in self._n])
-            self._kept = list(self._gathered(order, keep=True))
+            self._kept = list(self._gathered(self._plain_orders(), keep=True))
             yield from self._kept
         else:
-            yield from self._gathered(
-                self._order([torch.arange(int(n)) for n in self._n])
-            )
+            yield from self._gathered(self._plain_orders())
 
     def select(self, keep: list[int]) -> Feeder | None:
         """Feed some of the networks what is kept of their rows.
@@ -339,20 +346,8 @@ class Feeder:
             self._draw_masks(block)
             yield block
 
-    def _order(self, orders: list[Tensor]) -> Tensor:
-        """Stack the orders where the rows are, padded by their last row, (K, n_max)."""
-        return sent(self._stacked(orders), self._device)
-
-    def _stacked(self, orders: list[Tensor]) -> Tensor:
-        if self.K == 1:
-            return orders[0].unsqueeze(0)
-        if (self._n == self._n[0]).all():
-            return torch.stack(orders)
-        order = torch.empty((self.K, int(self._n.max())), dtype=torch.int64)
-        for row, own in zip(order, orders, strict=True):
-            row[: len(own)] = own
-            row[len(own) :] = own[-1]
-        return order
+    def _plain_orders(self) -> Tensor:
+        return sent(plain_orders(self._n), self._device)
 
     def _gathered(self, order: Tensor, keep: bool = False) -> Iterator[Block]:
         for s, kind in enumerate(self.kinds):
@@ -389,8 +384,8 @@ class Feeder:
     ) -> None:
         block.describe(kind, first, n_pieces)
         places = self._places(kind.segment, first, n_pieces, order)  # (T, K, b)
-        table = self._table_rows(places)
-        flat = table.reshape(-1)
+        table = self._table_rows(places, block)
+        flat = table.view(-1)
         whole = n_pieces == block.T
         y = block.y if whole else block.y[:n_pieces]
         into = y.view(len(flat), *self._y.shape[1:])
@@ -439,12 +434,18 @@ class Feeder:
         padded = sent(torch.from_numpy(np.stack(taken)), order.device)
         return torch.gather(order, 1, padded)[None]
 
-    def _table_rows(self, places: Tensor) -> Tensor:
-        if self._in_place:
+    def _table_rows(self, places: Tensor, block: Block) -> Tensor:
+        """Turn places in the networks' own lists into rows of the table, (T, K, b)."""
+        if self._in_order and places.is_contiguous():
             return places
+        table = block.table[: len(places)]
+        if self._in_order:
+            return table.copy_(places)
         if self._offsets is not None:
-            return places + self._offsets
-        return torch.stack([self._index[k][places[:, k]] for k in range(self.K)], dim=1)
+            return torch.add(places, self._offsets, out=table)
+        for k, index in enumerate(self._index):
+            table[:, k] = index[places[:, k]]
+        return table
 
     def _sparse_pieces(self, x: SparseRows, table: Tensor) -> list[SparseBatch]:
         pieces = []

@@ -39,6 +39,9 @@ _sigmoid_backward = _bound(_aten.sigmoid_backward.grad_input)
 _tanh_backward = _bound(_aten.tanh_backward.grad_input)
 
 
+_MINUS_ONE = torch.tensor(-1.0, dtype=torch.float64)  # numbers cost calls 2 us each
+
+
 @dataclass(frozen=True, slots=True)
 class Activation:
     """One activation function.
@@ -84,6 +87,19 @@ def _relu(z: Tensor, a: Tensor) -> None:
         _threshold(z, 0, 0, out=a)
 
 
+def _tanh(z: Tensor, a: Tensor) -> None:
+    """Write tanh z into a; in float64 on a CPU as ``2 / (1 + exp(-2 z)) - 1``.
+
+    That takes half the time, and is off by 1.5 roundings of one (3.3e-16) at most.
+    """
+    if z.dtype is not torch.float64 or not z.is_cpu:
+        torch.tanh(z, out=a)
+        return
+    torch.add(z, z, out=a)
+    torch.sigmoid(a, out=a)
+    torch.add(_MINUS_ONE, a, alpha=2, out=a)
+
+
 def _cosine(z: Tensor, a: Tensor) -> None:
     # Gallant and White (1988): (1 + cos(z + 3 pi / 2)) / 2 on [-pi/2, pi/2], 0 and 1
     # outside. cos(z + 3 pi / 2) = sin z. The clamp is kept in z: there cos z = 0, so
@@ -115,7 +131,7 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Activation(
             "tanh",
-            lambda z, a: torch.tanh(z, out=a),
+            _tanh,
             lambda g, a: _tanh_backward(g, a, grad_input=g),
             "output",
             "glorot_uniform",

@@ -21,12 +21,12 @@ import math
 from collections.abc import Callable, Container
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .inverse_hessian import InverseHessians
 from .line_search import LineSearch
+from .products import quiet
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x (K, P) -> f (K,), g (K, P); the result may be overwritten by the next call."""
@@ -34,9 +34,6 @@ EvaluateSome = Callable[[Tensor, list[int]], tuple[Tensor, Tensor]]
 """x (k, P) and the numbers of k problems -> f (k,), g (k, P)."""
 
 FEW = 0.5  # a smaller share of problems is worth an evaluation of its own
-
-
-_quiet = np.errstate(all="ignore")  # what is not finite is found by its effects
 
 
 class LBFGS:
@@ -235,7 +232,7 @@ class LBFGS:
             ],
         )
 
-    @_quiet
+    @quiet
     def iterate(self, evaluate: Evaluate, some: EvaluateSome | None = None) -> None:
         """Move every unfinished problem to a lower point, or mark it as stalled.
 

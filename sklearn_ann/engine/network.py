@@ -68,6 +68,7 @@ class NetworkStack:
         assert rows.shape[1] == architecture.n_parameters
         self.architecture = architecture
         self.K = rows.shape[0]
+        self._shapes = architecture.block_shapes
         self.flat = torch.empty(rows.numel(), dtype=rows.dtype, device=rows.device)
         self.gradient = torch.zeros_like(self.flat)
         self.set_rows(self.flat, rows)
@@ -81,7 +82,7 @@ class NetworkStack:
     def blocks(self, flat: Tensor) -> list[Tensor]:
         """Return views of a flat tensor, one a parameter block, (K, rows, columns)."""
         views, start = [], 0
-        for rows, columns in self.architecture.block_shapes:
+        for rows, columns in self._shapes:
             stop = start + self.K * rows * columns
             views.append(flat[start:stop].view(self.K, rows, columns))
             start = stop
@@ -163,7 +164,8 @@ class NetworkStack:
 
     def norms_by_layer(self) -> Tensor:
         """Return the same where the stack is, without waiting for it."""
-        parts = [b.flatten(1).square().sum(1) for b in self.blocks(self.gradient)]
+        blocks = self.blocks(self.gradient)
+        parts = [torch.linalg.vector_norm(b.flatten(1), dim=1).square() for b in blocks]
         if self.architecture.linear_skip:
             skip = parts.pop()
             parts[-1] = parts[-1] + skip

@@ -9,6 +9,7 @@ from .feeder import Block, Feeder
 from .losses import Loss
 from .network import NetworkStack
 from .penalties import Penalty
+from .products import quiet
 from .rows import RowSet
 
 
@@ -17,6 +18,7 @@ def full_batches(stack: NetworkStack, rows: RowSet) -> Feeder:
     return Feeder(rows, rows.n, stack.architecture.n_outputs, stack.architecture.widest)
 
 
+@quiet
 def mean_losses(stack: NetworkStack, feeder: Feeder, loss: Loss) -> Tensor:
     """Weighted mean loss of each network on all its rows, without penalty, (K,)."""
     total = torch.zeros(stack.K, dtype=stack.flat.dtype, device=stack.flat.device)
@@ -48,6 +50,7 @@ def accumulate(stack: NetworkStack, block: Block, i: int, loss: Loss) -> None:
         stack.gradient.add_(earlier)
 
 
+@quiet
 def objective(
     stack: NetworkStack, penalty: Penalty, feeder: Feeder, loss: Loss, x: Tensor
 ) -> tuple[Tensor, Tensor]:

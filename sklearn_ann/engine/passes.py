@@ -6,7 +6,7 @@ a number of rows, so the calls that work on them are made up once too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from .layers import ACTIVATIONS, Activation
+from .products import Call, Product, multiplication, product
 from .rows import SparseBatch, sparse_gradient, sparse_product
 
 if TYPE_CHECKING:
     from .network import NetworkStack
 
-Call = Callable[[], object]
 # Bytes of a CPU's widest register. Rows that are no multiple of it are written into a
 # part of a wider tensor number by number: for 15 columns seven times as slowly.
 VECTOR = 64
@@ -110,8 +110,8 @@ class Fall:
 
     def masked(self, mask: Tensor) -> None:
         """Do it with dropout's factors (K, b, h)."""
-        for product in self.products:
-            product()
+        for call in self.products:
+            call()
         self.below.mul_(mask)
         self.differentiate()
 
@@ -128,11 +128,11 @@ class Pass:
     def __init__(self, stack: NetworkStack, b: int) -> None:
         self.K, self.b, self._like = stack.K, b, stack.flat
         architecture = stack.architecture
-        self._product = torch.mm if self.K == 1 else torch.bmm
-        self._add_product = torch.addmm if self.K == 1 else torch.baddbmm
         blocks = [self._plain(v) for v in stack.layer_blocks(stack.flat)]
         grads = [self._plain(v) for v in stack.layer_blocks(stack.gradient)]
-        self._skip = (blocks.pop(), grads.pop()) if architecture.linear_skip else None
+        self._skip: tuple[Tensor, Tensor] | None = None
+        if architecture.linear_skip:
+            self._skip = blocks.pop(), grads.pop()
         self._first_block, self._last_block = blocks[0], blocks[-1]
         self._first_grad = grads[0]
         self._last_flow: Tensor | None = None
@@ -142,8 +142,15 @@ class Pass:
                 architecture.activations, architecture.hidden, strict=True
             )
         ]
-        self.delta = self._lowest = self._buffer(architecture.n_outputs)
+        delta = self.delta = self._lowest = self._buffer(architecture.n_outputs)
         self._first_z = layers[0].z if layers else None
+        self._enter = product(b, blocks[0].shape[-2], layers[0].z if layers else delta)
+        self._leave = product(b, blocks[-1].shape[-2], delta)
+        self._gather = product(grads[0].shape[-2], b, grads[0])
+        if self._skip is not None:
+            rows, self._skipped = self._skip[1].shape[-2], torch.zeros_like(delta)
+            self._skip_over = product(b, rows, delta)
+            self._gather_skip = product(rows, b, self._skip[1])
         # Between x and the raw outputs all buffers stay what they are, so all calls
         # are made up here, with their arguments: to look eight things up by name would
         # cost as much as one product of a small network.
@@ -156,14 +163,14 @@ class Pass:
         """Make the calls that take each hidden layer's input to its value."""
         rises: list[Rise] = []
         for layer, block in zip(layers, blocks, strict=False):
-            enter = partial(self._product, self._last_flow, block, out=layer.z)
             activate = partial(layer.act.forward, layer.argument, layer.value)
             in_place = layer.value is layer.flow or layer.value is layer.inside
             spread: list[Call] = []
             if not in_place:
                 spread.append(partial(layer.inside.copy_, layer.value))
-            # What enters the first layer is not known yet.
-            before: list[Call] = [enter, activate] if rises else [activate]
+            before: list[Call] = [activate]
+            if self._last_flow is not None:  # what enters the first is not known yet
+                before.insert(0, multiplication(self._last_flow, block, layer.z))
             source = layer.inside if in_place else layer.value
             rises.append(Rise(before, spread, source, layer.inside))
             self._last_flow = layer.flow
@@ -180,7 +187,10 @@ class Pass:
             above, weight_t = self._lowest, block[..., :-1, :].transpose(-1, -2)
             slope = self._like_saved(layer.saved, columns := block.shape[-2] - 1)
             below = self._lowest = slope[..., :columns]
-            products = self._products(layer, above, weight_t, grad, below)
+            products = [
+                multiplication(layer.flow_t, above, grad),
+                multiplication(above, weight_t, below),
+            ]
             differentiate = partial(layer.act.backward, slope, layer.saved)
             falls.append(Fall(products, differentiate, below))
         return falls
@@ -193,26 +203,6 @@ class Pass:
         if saved.shape[-1] == columns:
             return self._buffer(columns)
         return self.aligned(saved.shape[-1])
-
-    def _products(
-        self,
-        layer: HiddenBuffers,
-        above: Tensor,
-        weight_t: Tensor,
-        grad: Tensor,
-        below: Tensor,
-    ) -> list[Call]:
-        """Make the calls for a block's gradient, and for the delta below it."""
-        if self._is_vector(above):
-            flow, above_t, grad_t = layer.flow, above.mT, grad.mT
-            return [
-                partial(torch.bmm, above_t, flow, out=grad_t),
-                partial(torch.mul, above, weight_t, out=below),
-            ]
-        return [
-            partial(self._product, layer.flow_t, above, out=grad),
-            partial(self._product, above, weight_t, out=below),
-        ]
 
     def _hidden_buffers(self, act: Activation, h: int) -> HiddenBuffers:
         flow = self.aligned(h + 1).fill_(1.0)
@@ -258,7 +248,7 @@ class Pass:
         masks : sequence of Tensor of shape (K, b, h)
             Dropout's factors, one tensor a hidden layer; empty for none.
         """
-        enter: Any = sparse_product if isinstance(x, SparseBatch) else self._product
+        enter: Any = sparse_product if isinstance(x, SparseBatch) else self._enter
         if self._last_flow is None:
             enter(x, self._last_block, out=raw)
         else:
@@ -269,31 +259,18 @@ class Pass:
             else:
                 for call in self._up_calls:
                     call()
-            self._leave(self._last_flow, raw)
+            self._leave(self._last_flow, self._last_block, out=raw)
         if self._skip is not None:
             self._forward_skip(x, self._skip[0], raw)
-
-    def _leave(self, flow: Tensor, raw: Tensor) -> None:
-        """Take the last hidden layer's value to the raw outputs."""
-        if self._is_vector(raw):
-            torch.bmm(self._last_block.mT, flow.mT, out=raw.mT)
-        else:
-            self._product(flow, self._last_block, out=raw)
-
-    def _is_vector(self, outputs: Tensor) -> bool:
-        """Whether each network of several has one output.
-
-        Products with a vector are then faster turned round.
-        """
-        return self.K > 1 and outputs.shape[-1] == 1
 
     def _forward_skip(
         self, x: Tensor | SparseBatch, weight: Tensor, raw: Tensor
     ) -> None:
         if isinstance(x, SparseBatch):
-            raw.add_(sparse_product(x, weight, out=torch.empty_like(raw)))
+            sparse_product(x, weight, out=self._skipped)
         else:
-            self._add_product(raw, x[..., :-1], weight, out=raw)
+            self._skip_over(x[..., :-1], weight, out=self._skipped)
+        raw.add_(self._skipped)
 
     def backward(
         self,
@@ -311,27 +288,28 @@ class Pass:
         x, x_t : Tensor of shape (K, b, d + 1) and its transpose, or SparseBatch, None
         masks : as in `forward`
         """
-        if self._skip is not None:
-            self._enter_gradient(x, x_t, self.delta, self._skip[1])
+        if self._skip is not None:  # it has no intercept
+            rows_t = None if x_t is None else x_t[..., :-1, :]
+            _gather(self._gather_skip, x, rows_t, self.delta, self._skip[1])
         if masks:
             for fall, mask in zip(self._down, reversed(masks), strict=True):
                 fall.masked(mask)
         else:
             for call in self._down_calls:
                 call()
-        if self._skip is None and x_t is not None:
-            self._product(x_t, self._lowest, out=self._first_grad)
-        else:
-            self._enter_gradient(x, x_t, self._lowest, self._first_grad)
+        _gather(self._gather, x, x_t, self._lowest, self._first_grad)
 
-    def _enter_gradient(
-        self, x: Tensor | SparseBatch, x_t: Tensor | None, delta: Tensor, out: Tensor
-    ) -> None:
-        if isinstance(x, SparseBatch):
-            sparse_gradient(x, delta, out)
-            return
-        assert x_t is not None
-        if out.shape[-2] == x.shape[-1]:
-            self._product(x_t, delta, out=out)
-        else:  # the skip has no intercept
-            self._product(x_t[..., :-1, :], delta, out=out)
+
+def _gather(
+    multiply: Product,
+    x: Tensor | SparseBatch,
+    x_t: Tensor | None,
+    delta: Tensor,
+    out: Tensor,
+) -> None:
+    """Take a delta to the gradient of a block that x enters."""
+    if isinstance(x, SparseBatch):
+        sparse_gradient(x, delta, out)
+        return
+    assert x_t is not None
+    multiply(x_t, delta, out=out)

@@ -39,7 +39,6 @@ class Penalty:
         self._decays, self._l1s = decay, l1
         mask = stack.weight_mask()
         self._decay = self._on_weights(decay, mask)
-        self._half_decay = None if self._decay is None else 0.5 * self._decay
         self._l1 = self._on_weights(l1, mask)
         self._left: Tensor | None = None
         self.pulls = self._make_pulls()
@@ -73,8 +72,8 @@ class Penalty:
     def value(self) -> Tensor:
         """Return the penalties' part of the objective, (K,)."""
         flat, parts = self.stack.flat, []
-        if self._half_decay is not None:
-            parts.append(self.stack.sums(flat.square().mul_(self._half_decay)))
+        if self._decay is not None:
+            parts.append(self.stack.sums(flat.square().mul_(self._decay)).mul_(0.5))
         if self._l1 is not None:
             parts.append(self.stack.sums(flat.abs().mul_(self._l1)))
         if not parts:

@@ -20,9 +20,11 @@ from .network import NetworkStack
 from .objective import accumulate, full_batches, mean_losses, recorded
 from .optimizers import SGD, Adam, SolverOptions
 from .penalties import Penalty, clip_gradient_norms
+from .products import quiet
 from .replaying import Replay
 from .rows import RowSet
 from .schedules import scheduled_rates
+from .shuffling import Shuffler
 
 
 def _stream(seed: int, number: int) -> int:
@@ -186,7 +188,8 @@ class Descent(Solver):
             self.rows, batch, architecture.n_outputs, architecture.widest, dropout
         )
         # The order of rows is nothing to a full batch.
-        self._shuffled = np.array([s.shuffle for s in self.settings]) & (batch < n)
+        shuffled = np.array([s.shuffle for s in self.settings]) & (batch < n)
+        self.orders = Shuffler(n, shuffled, self.shufflers)
         limits = torch.from_numpy(self._array("max_grad_norm")).to(self.stack.flat)
         self._limits = limits if limits.isfinite().any() else None
         self._factor = torch.ones_like(limits)
@@ -196,6 +199,7 @@ class Descent(Solver):
             self._replay = Replay(self.stack, self.loss, self._graphs)
         self._rates: list[float] = []  # those that a step was last made for
 
+    @quiet
     def epoch(self, rates: np.ndarray) -> tuple[list[float], list[bool]]:
         """Take one pass over each network's rows.
 
@@ -239,7 +243,7 @@ class Descent(Solver):
         self._begin(rates)
         self._noted: Tensor | None = None
         total, idle = self.penalty.value(), False
-        for block in self.feeder.epoch(self._orders()):
+        for block in self.feeder.epoch(self.orders.draw()):
             if not idle and not block.kind.all_active:
                 idle = True
                 self._note_norms()
@@ -284,15 +288,6 @@ class Descent(Solver):
             self._steps(block)
         else:
             self._pieces(block, self._update)
-
-    def _orders(self) -> list[Tensor] | None:
-        if not self._shuffled.any():
-            return None
-        drawn = zip(self._shuffled, self.shufflers, self.rows.n, strict=True)
-        return [
-            torch.randperm(int(n), generator=r) if s else torch.arange(int(n))
-            for s, r, n in drawn
-        ]
 
     def _steps(self, block: Block) -> None:
         """Step once for each piece: the loop that all speed depends on."""
