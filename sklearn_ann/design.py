@@ -29,8 +29,6 @@ from .tails import clip_pays
 
 # A soft clip leaves the middle of a column as it is, and ends at this many units.
 CLIP = 3.0
-# Whether to clip is read from so many rows at most.
-MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +253,7 @@ def learn_design(
     )
     if design.clip is None or pulls is None:
         return design
-    some = thinned(len(rows), MOST_ROWS)
+    some = thinned(len(rows))
     own = None if weight is None else weight[some]
     return _clipped_where_it_pays(design, X[rows[some]], pulls[some], own)
 

@@ -18,7 +18,7 @@ from .encoding import Target, target_table, thinned
 from .explained import explained_between
 from .linear_starts import rows_stood_for
 from .model import Units
-from .relevance import MOST_ROWS, pulls_of_constant
+from .relevance import pulls_of_constant
 
 # Bins of the question, not of the ramps.
 COARSE, FINE = 32, 256
@@ -44,7 +44,7 @@ def fine_columns(rows: Rows, units: Units, target: Target) -> tuple[int, ...]:
     32 do, by more than noise would with probability .0023 in any column, and by .03 of
     the variance at least, noise's share taken off.
     """
-    some = thinned(len(rows.index), MOST_ROWS)
+    some = thinned(len(rows.index))
     index = rows.index[some]
     weight = np.ones(len(index)) if rows.weight is None else rows.weight[index]
     n = rows_stood_for(weight)  # a row of weight 2 is the row twice

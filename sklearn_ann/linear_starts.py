@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .encoding import thinned
+from .encoding import MOST_ROWS, thinned
 from .engine.architecture import Architecture
 from .engine.device import stored_dtype
 from .engine.evidence import Solution, evident
@@ -28,8 +28,6 @@ from .requests import Door, Request
 # `LogisticRegression`, one.
 MOST_PARAMETERS = 400
 DEFAULT_PENALTY = 1.0
-# The evidence is read from so many rows at most: its penalty hardly depends on more.
-MOST_ROWS = 20_000
 _MOST_ITERATIONS = 200
 _TOLERANCE = 1e-5
 
@@ -172,7 +170,7 @@ def _penalty_without_curvature(
 def _problem(request: Request) -> tuple[Regression, float]:
     """Return the linear model's problem, of some of the rows, and their number."""
     fit = request.fit
-    some = thinned(len(fit.index), MOST_ROWS)
+    some = thinned(len(fit.index))
     index = fit.index[some]
     weight = torch.ones(len(index)) if fit.weight is None else fit.weight[some]
     weight = weight.double()

@@ -27,8 +27,6 @@ from .explained import explained_alone, explained_beside_another
 # Between the root, the effects' own sizes, under which small ones learn too slowly,
 # and the fourth root, which hardly tells columns apart.
 EXPONENT = 0.375
-# What columns explain is read from so many rows at most.
-MOST_ROWS = 20_000
 
 
 def learned_paces(fit: Fit, loss: Loss, architecture: Architecture) -> np.ndarray:
@@ -47,7 +45,7 @@ def learned_paces(fit: Fit, loss: Loss, architecture: Architecture) -> np.ndarra
         One for each column of the table but the constant.
     """
     assert isinstance(fit.x, Tensor)
-    some = thinned(len(fit.index), MOST_ROWS)
+    some = thinned(len(fit.index))
     index = fit.index[some]
     weight = np.ones(len(index))
     if fit.weight is not None:
