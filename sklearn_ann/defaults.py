@@ -25,7 +25,7 @@ MEMBERS = 8
 # Beyond so many rows members are fewer, so that their time grows no faster than rows.
 MANY_ROWS = 50_000
 BATCH, LARGEST_BATCH, STEPS = 128, 1024, 200
-DECAY, TEXTBOOK_BATCH = 0.01, 200
+TEXTBOOK_BATCH, TEXTBOOK_PENALTY = 200, 1e-4
 EPOCHS, LEAST_EPOCHS, LONG_ROWS = 100, 10, 25_000
 
 
@@ -37,8 +37,6 @@ class Case:
     ----------
     n : int
         Rows of positive weight.
-    total : float
-        Sum of the row weights.
     sparse : bool
     hidden : bool
         Whether there is a hidden layer.
@@ -51,7 +49,6 @@ class Case:
     """
 
     n: int
-    total: float
     sparse: bool
     hidden: bool
     early_stopping: bool
@@ -97,12 +94,6 @@ def _either(ours: Any, textbook: Any) -> Rule:
     return lambda case: ours if case.ours else textbook
 
 
-def _alpha(case: Case) -> float:
-    if case.ours:
-        return DECAY * case.total
-    return 1e-4 if case.hidden else 0.0
-
-
 def _scaling(case: Case) -> str:
     return "robust" if case.ours and not case.sparse else "standard"
 
@@ -113,8 +104,10 @@ RULES: dict[str, Rule] = {
     "numeric_embedding": _embedding,
     "n_estimators": _members,
     "dropout": lambda case: 0.0,
-    "alpha": _alpha,
+    # Networks that stop early are no better for a penalty.
+    "alpha": lambda case: TEXTBOOK_PENALTY if case.hidden and not case.ours else 0.0,
     "batch_size": _batch,
+    # No better than a constant one, but it ends training within its epochs.
     "learning_rate": _either("cosine", "constant"),
     "learning_rate_init": _either(0.003, 0.001),
     "max_iter": _epochs,
@@ -179,7 +172,6 @@ def _case(estimator: Any, X: Any, sample_weight: Any, incremental: bool) -> Case
     ours = hidden and estimator.solver != "lbfgs" and not incremental
     return Case(
         n,
-        float(weight.sum()),
         sp.issparse(X),
         hidden,
         ours and n >= LEAST_ROWS if auto else bool(asked),

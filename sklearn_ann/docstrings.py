@@ -24,8 +24,7 @@ alpha : float or 'auto', default='auto'
     plus ``alpha / (2 sum of row weights)`` times the sum of squared weights, for every
     solver and batch size. This is Ridge's alpha, and 1 / C of LogisticRegression. It
     acts on the weights as trained, on standardised columns with ``standardize=True``.
-    'auto' is .01 times the sum of row weights with early stopping, which 'adamw' takes
-    as a decay of .01; else 0 without hidden layer, and 1e-4.
+    'auto' is 0 with early stopping and without hidden layer, else 1e-4.
 l1_ratio : float, default=0.0
     Share of the penalty that is on absolute weights: of alpha, this share times their
     sum, and the rest times half the sum of squares.

@@ -43,7 +43,7 @@ OURS = {
     "standardize": "robust",
     "numeric_embedding": "piecewise_linear",
     "dropout": 0.0,
-    "alpha": 10.0,
+    "alpha": 0.0,
     "batch_size": 128,
     "learning_rate": "cosine",
     "learning_rate_init": 0.003,
@@ -124,7 +124,7 @@ def test_in_partial_fit():
         ("learning_rate", {49: "constant", 50: "cosine"}),
         ("learning_rate_init", {49: 0.001, 50: 0.003}),
         ("n_iter_no_change", {49: 10, 50: 20}),
-        ("alpha", {49: 1e-4, 50: 0.5, 5000: 50.0}),
+        ("alpha", {49: 1e-4, 50: 0.0, 5000: 0.0}),
         ("numeric_embedding", {299: None, 300: "piecewise_linear"}),
         (
             "n_estimators",
@@ -144,13 +144,13 @@ def test_where_the_rules_change(name, expected):
     assert {n: choice(n)[name] for n in expected} == expected
 
 
-def test_rows_of_weight_zero_do_not_count_and_weights_scale_the_penalty():
+def test_rows_of_weight_zero_do_not_count():
     weight = np.repeat([0.0, 2.0], [100, 49])
     few = decided(ANNRegressor(), rows(149), weight)
     assert (few.early_stopping, few.n_estimators) == (False, 1)
     weight[0] = 2.0
     enough = decided(ANNRegressor(), rows(149), weight)
-    assert (enough.early_stopping, enough.alpha) == (True, 1.0)
+    assert (enough.early_stopping, enough.n_estimators) == (True, 8)
 
 
 def test_sparse_columns_are_neither_centred_nor_embedded():
@@ -198,7 +198,7 @@ def test_fitted_attributes_say_what_was_decided(Estimator):
     parameters = model.get_params()
     model.fit(X, labels(Estimator, y))
     assert model.get_params() == parameters
-    expected = OURS | {"max_iter": 2, "alpha": 3.0}
+    expected = OURS | {"max_iter": 2}
     assert {name: getattr(model, f"{name}_") for name in TEXTBOOK} == expected
     assert len(model.estimators_) == 8
     assert len({tuple(m.validation_scores_) for m in model.estimators_}) == 8
@@ -320,7 +320,7 @@ def test_own_validation_data_and_weights():
     model.fit(X[:80], y[:80], **given)
     assert model.early_stopping_
     assert {m.t_ for m in model.estimators_} == {2 * 80}
-    assert model.alpha_ == pytest.approx(0.01 * 3 * 80)
+    assert model.alpha_ == 0.0
 
 
 # -------------------------------------------------------------------- they just work

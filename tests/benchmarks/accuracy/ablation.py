@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn_ann import (
     ANNClassifier,
     ANNRegressor,
+    defaults,
     departures,
     jobs,
     linear_starts,
@@ -52,6 +53,7 @@ CHANGES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "16 bins": lambda: _embedded(size=16),
     "64 bins": lambda: _embedded(size=64),
     "8 numbers a column": lambda: _embedded(width=8),
+    "decay": lambda: patch.dict(defaults.RULES, alpha=lambda case: 0.01 * case.n),
 }
 
 
@@ -152,7 +154,6 @@ WITHOUT = (
     changed("no scouts", "no scouts"),
     changed("32 ramps for all columns", "coarse"),
     changed("start not averaged with the constant", "of ridge alone"),
-    ours("no weight decay", {"alpha": 0.0}),
     ours("constant rate", {"learning_rate": "constant"}),
     ours("ReLU", {"activation": "relu"}),
     ours("the textbook's network", {"early_stopping": False}),
@@ -164,6 +165,7 @@ INSTEAD = (
     changed("16 bins", "16 bins"),
     changed("64 bins", "64 bins"),
     changed("8 numbers a column", "8 numbers a column"),
+    changed("weight decay of .01", "decay"),
     ours("16 networks", {"n_estimators": 16}),
     ours("layers of 128 units", {"hidden_layer_sizes": (128, 128)}),
     changed("pace by what columns explain alone", "alone"),
