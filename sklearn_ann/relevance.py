@@ -77,7 +77,7 @@ def paces(explained: np.ndarray) -> np.ndarray:
 
 
 def at_pace(
-    fits: list[Fit], columns: np.ndarray, architecture: Architecture
+    fits: list[Fit], columns: np.ndarray, architecture: Architecture, init: str
 ) -> list[Fit]:
     """Return the fits with columns that start, and learn, at their own paces.
 
@@ -88,9 +88,18 @@ def at_pace(
     columns : ndarray of shape (columns,)
         Their paces.
     architecture : Architecture
+    init : str
+        What their starts were drawn with: columns that stay out do not count for it.
     """
-    row = architecture.entering(_over_inputs(columns, fits[0].expansion))
-    return [replace(fit, start=fit.start * row, pace=row) for fit in fits]
+    values = _over_inputs(columns, fits[0].expansion)
+    row = architecture.entering(values)
+    starts = [
+        architecture.with_fewer_inputs(fit.start, init, values > 0.0) for fit in fits
+    ]
+    return [
+        replace(fit, start=start * row, pace=row)
+        for fit, start in zip(fits, starts, strict=True)
+    ]
 
 
 def of_features(columns: np.ndarray, design: Design | None) -> np.ndarray:

@@ -179,10 +179,12 @@ def test_every_loss_finds_the_column_that_matters(loss):
     fit = fit_of(x, y, architecture)
     found = learned_paces(fit, make_loss(loss), architecture)
     assert found[2] == 1.0 and max(found[:2]) < 0.3
-    (paced,) = at_pace([fit], found, architecture)
-    for row in (paced.start, paced.pace):
-        parts = architecture.unpack(row)
-        np.testing.assert_array_equal(parts.weights[0], np.tile(found, (4, 1)).T)
+    (paced,) = at_pace([fit], found, architecture, "auto")
+    narrowed = architecture.with_fewer_inputs(fit.start, "auto", found > 0.0)
+    for row, all_ones in ((paced.start, narrowed), (paced.pace, fit.start)):
+        parts, expected = architecture.unpack(row), architecture.unpack(all_ones)
+        paces_of_all = expected.weights[0] * found[:, None]
+        np.testing.assert_array_equal(parts.weights[0], paces_of_all)
         np.testing.assert_array_equal(parts.skip, 1.0)
     np.testing.assert_array_equal(fit.start, 1.0)
 
@@ -229,13 +231,46 @@ def test_values_of_columns_reach_all_that_the_column_enters_by():
     np.testing.assert_array_equal(architecture.entering(np.ones(5)), 1.0)
 
 
+@pytest.mark.parametrize(
+    "init", ["auto", "glorot_normal", "lecun_uniform", "orthogonal"]
+)
+def test_columns_that_stay_out_do_not_count_for_the_start(init):
+    """The others start as large as in a network that has never seen them."""
+    embeddings = (Embedding("piecewise_linear", tuple(range(30)), 2, 3),)
+    few = (Embedding("piecewise_linear", tuple(range(5)), 2, 3),)
+    many, narrow = (
+        Architecture(own[0].columns[-1] + 1, (400,), 1, ("gelu",), True, own)
+        for own in (embeddings, few)
+    )
+    rows = [
+        own.initial_row(
+            np.random.default_rng(0),
+            init,
+            np.zeros(1),
+            [np.tile(np.arange(4.0), (d, 1))],
+        )
+        for own, d in ((many, 30), (narrow, 5))
+    ]
+    found = many.unpack(many.with_fewer_inputs(rows[0], init, np.arange(30) < 5))
+    before, expected = many.unpack(rows[0]), narrow.unpack(rows[1])
+    for mine, theirs in (
+        (found.weights[0], expected.weights[0]),
+        (found.biases[0], expected.biases[0]),
+    ):
+        assert mine.std() == pytest.approx(theirs.std(), rel=0.06)
+    for mine, theirs in zip(found.embeddings[0], before.embeddings[0], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    same = many.with_fewer_inputs(rows[0], init, np.ones(30, bool))
+    np.testing.assert_array_equal(same, rows[0])
+
+
 def test_one_hot_columns_share_the_pace_of_theirs():
     architecture = Architecture(7, (2,), 1, ("tanh",), True)
     x = np.zeros((1, 4))
     fit = fit_of(x, np.zeros((1, 1)), architecture)
     fit.expansion = Expansion(1, (2, 3))
     found = np.array([0.5, 0.2, 0.1, 0.3])
-    (paced,) = at_pace([fit], found, architecture)
+    (paced,) = at_pace([fit], found, architecture, "auto")
     wide = architecture.unpack(paced.pace).weights[0][:, 0]
     assert wide.tolist() == found[[0, 1, 1, 2, 2, 2, 3]].tolist()
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .embeddings import Embedding, numbers_of
-from .layers import ACTIVATIONS, INITIALIZERS
+from .layers import ACTIVATIONS, INITIALIZERS, variance_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +243,53 @@ class Architecture:
         is_last = layer == len(self.hidden)
         if not self.hidden or (is_last and self.linear_skip):
             return np.zeros((fan_in, fan_out))
-        if init == "auto":
-            name = self.activations[layer] if not is_last else "identity"
-            init = ACTIVATIONS[name].init
-        return INITIALIZERS[init](rng, fan_in, fan_out)
+        return INITIALIZERS[self._named(init, layer)](rng, fan_in, fan_out)
+
+    def _named(self, init: str, layer: int) -> str:
+        """Return the initialiser that "auto" means in a layer."""
+        if init != "auto":
+            return init
+        is_last = layer == len(self.hidden)
+        return ACTIVATIONS["identity" if is_last else self.activations[layer]].init
+
+    def with_fewer_inputs(
+        self, row: np.ndarray, init: str, enters: np.ndarray
+    ) -> np.ndarray:
+        """Bring a start's first hidden layer to the scale that fewer inputs ask for.
+
+        Inputs that are always zero do not count: with them the others' weights would be
+        too small.
+
+        Parameters
+        ----------
+        row : ndarray of shape (P,)
+            As `initial_row` draws it.
+        init : str
+            What it was drawn with.
+        enters : ndarray of bool, shape (n_inputs,)
+
+        Returns
+        -------
+        ndarray of shape (P,)
+        """
+        fan_in, fan_out = self.sizes[:2]
+        fewer = int(enters[list(self.plain)].sum()) + sum(
+            int(enters[list(e.columns)].sum()) * e.width for e in self.embeddings
+        )
+        fewer, named = max(1, fewer), self._named(init, 0)
+        ratio = variance_of(named, fewer, fan_out) / variance_of(named, fan_in, fan_out)
+        row = row.copy()
+        *entries, first = self._ways_in(row)
+        for weights in (*entries, first[:-1]):
+            weights *= np.sqrt(ratio)
+        first[-1] *= np.sqrt(fan_in / fewer)
+        return row
+
+    def _ways_in(self, row: np.ndarray) -> list[np.ndarray]:
+        """Blocks that lead into the first layer: of embeddings, of plain columns."""
+        blocks = self.blocks(row)
+        last = np.cumsum([len(shapes) for shapes in self.embedding_shapes], dtype=int)
+        return [*(blocks[i - 1] for i in last), blocks[self.n_embedding_blocks]]
 
 
 @dataclass(frozen=True, slots=True)

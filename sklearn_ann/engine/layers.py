@@ -248,6 +248,19 @@ def _lecun(fan_in: int, fan_out: int) -> float:
     return 1.0 / fan_in  # LeCun, Bottou, Orr and Mueller (1998)
 
 
+_VARIANCES: dict[str, Callable[[int, int], float]] = {
+    "glorot": _glorot,
+    "he": _he,
+    "lecun": _lecun,
+    "orthogonal": lambda fan_in, fan_out: 1.0 / max(fan_in, fan_out),
+}
+
+
+def variance_of(init: str, fan_in: int, fan_out: int) -> float:
+    """Variance of the weights that an initialiser of `INITIALIZERS` draws."""
+    return _VARIANCES[init.partition("_")[0]](fan_in, fan_out)
+
+
 INITIALIZERS: dict[str, Callable[..., np.ndarray]] = {
     "glorot_uniform": _uniform(_glorot),
     "glorot_normal": _normal(_glorot),
