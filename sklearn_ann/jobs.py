@@ -171,10 +171,8 @@ def assemble(
     paces = _paces(plain[0], model, plan) if new else None
     fits, even = plain, []
     if paces is not None:
-        paced = functools.partial(
-            at_pace, plain, architecture=architecture, init=estimator.init
-        )
-        fits, even = paced(paces), paced(np.ones_like(paces))
+        fits = at_pace(plain, paces, architecture, estimator.init)
+        even = at_pace(plain, np.ones_like(paces), architecture, estimator.init)
     clusters = None
     if groups is not None and held_out is not None and held_out.X is rows.X:
         clusters = group_codes(groups, len(everything.labels))

@@ -60,7 +60,6 @@ def test_factors_may_be_turned_and_the_result_a_part_of_a_wider_one(numpy):
         (200, 17, torch.bfloat16, (8,), False),
         (2**15, 1, torch.float32, (8,), True),
         (2**15, 2, torch.float32, (8,), False),  # OpenBLAS might start threads
-        (200, 17, torch.float32, (1,), False),
     ],
 )
 def test_numpy_gets_narrow_and_small_ones(monkeypatch, p, q, dtype, shape, expected):
@@ -115,7 +114,7 @@ def test_fits_are_the_same_either_way(monkeypatch, solver):
 @pytest.mark.usefixtures("chosen")
 @each_choice
 @pytest.mark.parametrize("n_estimators", [1, 3])
-def test_divergence_is_told_once_and_by_us(n_estimators):
+def test_divergence_is_told_by_us_alone(n_estimators):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(80, 3)), np.arange(80) % 3
     model = ANNClassifier(

@@ -1,7 +1,7 @@
 """Products of matrices: PyTorch's, or NumPy's where those are faster on a CPU.
 
-PyTorch's builds for x86 multiply with Intel's MKL, which on processors of other makers
-takes two to five times as long as NumPy's OpenBLAS where the result has few columns: a
+PyTorch's builds for x86 multiply with Intel's MKL, which on processors of AMD takes up
+to five times as long as NumPy's OpenBLAS where the result has few columns: a
 layer of few units, an output for each class. ``tests/benchmarks/bench_products.py``
 measures it. The choice depends on the machine and on shapes alone, so that a fit does
 the same every time.
@@ -83,7 +83,7 @@ def _turned(a: Tensor, b: Tensor, *, out: Tensor) -> None:
 
 @cache
 def _numpy_is_faster() -> bool:
-    """Whether PyTorch has MKL, NumPy has OpenBLAS, and the processor is not Intel's."""
+    """Whether PyTorch has MKL, NumPy has OpenBLAS, and the processor is AMD's."""
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {}).get("name", "")
     return (

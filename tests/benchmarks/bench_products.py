@@ -84,7 +84,7 @@ def main() -> None:
     found = results(args.repeats)
     print(to_text(found))
     if args.markdown:
-        args.markdown.write_text(to_markdown(found))
+        args.markdown.write_text(to_markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
